@@ -1,0 +1,211 @@
+"""What a preset says about itself, as typed models that refuse what they do not know.
+
+Every model is frozen, forbids unknown keys, converts nothing silently (``"30"`` is no number) and
+admits neither NaN nor infinity. ``preset.toml`` is a :class:`Preset`, section for section.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
+
+from cellsynth.presets.recipe import Recipe
+
+__all__ = [
+    "Bound",
+    "FieldSpec",
+    "Gaussian",
+    "Neighbourhood",
+    "Origin",
+    "Preset",
+    "Recipe",
+    "Sampling",
+    "Scale",
+    "Topology",
+    "Training",
+]
+
+COORDS = 4  # x, y, z, t
+
+# TOML has arrays, we want tuples: only the outer type is taken leniently.
+Texts = Annotated[tuple[str, ...], Strict(False)]
+Integers = Annotated[tuple[int, ...], Strict(False)]
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
+Spdx = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class FieldSpec(_Model):
+    """The network f(code, x, y, z, t) → signed distance.
+
+    Layers are counted from 1, as in the paper. The default is the paper's SIREN auto-decoder;
+    DeepSDF in 3D+t is the same class with other settings.
+    """
+
+    kind: Literal["siren", "relu"] = Field("siren", description="Activation")
+    hidden_layers: int = Field(9, ge=1, le=64, description="Hidden layers")
+    width: int = Field(128, ge=1, le=4096, description="Units of a hidden layer")
+    latent_dim: int = Field(64, ge=1, le=4096, description="Length of a code")
+    latent_layers: Integers = Field(
+        (1, 5, 8), description="Layers that take the code, counted from 1"
+    )
+    coords_layers: Literal["all", "first"] = Field("all", description="Layers that take x, y, z, t")
+    omega_0: float = Field(30.0, gt=0, le=1000, description="Frequency of the sines")
+    widths_include_inputs: bool = Field(
+        False, description="Whether the width counts what is concatenated, as in the authors' files"
+    )
+    equivariant: bool = Field(True, description="Whether each sequence has its own rotation")
+    output: Literal["linear", "tanh"] = Field("linear", description="Activation at the end")
+    truncation: float = Field(
+        0.2, gt=0, le=2, description="Beyond this distance (units of Ω) values mean nothing"
+    )
+    domain: Literal["ball", "cube"] = Field("ball", description="Where in Ω the field is defined")
+
+    @model_validator(mode="after")
+    def _layers_fit(self) -> FieldSpec:
+        layers = self.latent_layers
+        if not layers or list(layers) != sorted(set(layers)):
+            raise ValueError(f"latent_layers must be ascending, got {list(layers)}")
+        if layers[0] < 1 or layers[-1] > self.hidden_layers:
+            raise ValueError(
+                f"latent_layers must lie in 1 to {self.hidden_layers}, got {list(layers)}"
+            )
+        widest = max((self._concatenated(i) for i in range(2, self.hidden_layers + 1)), default=0)
+        if self.widths_include_inputs and self.width <= widest:
+            raise ValueError(
+                f"width must be above {widest}, the inputs that it includes, got {self.width}"
+            )
+        return self
+
+    def _concatenated(self, layer: int) -> int:
+        """How many inputs hidden layer ``layer`` (from 1) takes besides the previous layer's."""
+        latent = self.latent_dim if layer in self.latent_layers else 0
+        coords = COORDS if layer == 1 or self.coords_layers == "all" else 0
+        return latent + coords
+
+    def layer_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shapes ``(out, in)`` of all weight matrices, the output layer last.
+
+        The input of a hidden layer is, in this order, the previous layer (absent for the first),
+        the code where the layer takes it, and x, y, z, t where the layer takes them. The output
+        layer takes the last hidden layer only.
+        """
+        shapes = []
+        previous = 0
+        for layer in range(1, self.hidden_layers + 1):
+            out = self.width
+            if self.widths_include_inputs and layer < self.hidden_layers:
+                out -= self._concatenated(layer + 1)
+            shapes.append((out, previous + self._concatenated(layer)))
+            previous = out
+        return (*shapes, (1, previous))
+
+
+class Scale(_Model):
+    """The one physical scale of a preset."""
+
+    half_extent_um: float = Field(gt=0, description="Half the side of Ω in µm")
+    frame_interval_s: float | None = Field(None, gt=0, description="Seconds between two frames")
+    n_frames: int = Field(ge=1, description="Frames of a training sequence")
+    assumed: Texts = Field((), description="What neither metadata nor user gave")
+
+
+class Bound(_Model):
+    """Measured properties of the trained field; the renderer decides by them where to look."""
+
+    gradient: float = Field(gt=0, description="Largest slope measured")
+    margin: float = Field(ge=1, description="Safety factor on that slope")
+    curvature: float = Field(ge=0, description="Largest second difference measured")
+
+
+class Gaussian(_Model):
+    """New codes are drawn around zero."""
+
+    sigma: float = Field(gt=0, description="Standard deviation of a code around zero")
+
+
+class Neighbourhood(_Model):
+    """New codes are drawn around learned ones."""
+
+    sigma: float = Field(gt=0, description="Standard deviation of a code around a learned one")
+
+
+class Sampling(_Model):
+    """How new codes are drawn."""
+
+    strategy: Literal["gaussian", "neighbourhood"] = Field(description="Used unless told otherwise")
+    gaussian: Gaussian
+    neighbourhood: Neighbourhood
+
+
+class Topology(_Model):
+    """What a sequence must look like to be kept."""
+
+    begin_cells: int = Field(1, ge=1, description="Cells in the first frame")
+    divisions: int = Field(0, ge=0, description="Divisions in the sequence")
+    end_cells: int = Field(1, ge=1, description="Cells in the last frame")
+    smallest_share: float = Field(
+        0.01,
+        ge=0,
+        lt=1,
+        description="Loose pieces below this share of the frame's volume are dropped, "
+        "larger ones fail the sequence",
+    )
+
+    @model_validator(mode="after")
+    def _cells_come_from_cells(self) -> Topology:
+        most = self.begin_cells + self.divisions
+        if self.end_cells > most:
+            raise ValueError(
+                f"end_cells must be at most begin_cells + divisions = {most}, got {self.end_cells}"
+            )
+        return self
+
+
+class Origin(_Model):
+    """Where the training data come from and how the preset is made again."""
+
+    data: Text = Field(description="What the field was trained on")
+    licence: Text = Field(description="Licence of the data")
+    source: Text = Field(description="Where the data are published")
+    limits: Text = Field(description="What the preset cannot claim")
+    commands: Texts = Field(description="The commands that make it again")
+
+
+class Training(_Model):
+    """How and for how long the field was trained."""
+
+    seed: int = Field(ge=0, description="Seed of everything random in the training")
+    steps: int = Field(ge=0, description="Steps taken")
+    seconds: float = Field(ge=0, description="Wall time taken")
+    sequences: int = Field(ge=1, description="Training sequences, each with a code and a rotation")
+    frames: int = Field(ge=1, description="Frames of all sequences together")
+    versions: dict[str, str] = Field(description="Versions of what trained it")
+    recipe: Recipe
+
+
+class Preset(_Model):
+    """Everything that ``preset.toml`` says; ``files`` is filled when the bundle is written."""
+
+    format: Literal[1] = Field(description="Version of the bundle's format")
+    name: Slug = Field(description="What --preset takes")
+    title: Text
+    description: Text
+    licence: Spdx = Field(description="Licence of the weights, as an SPDX expression")
+    scale: Scale
+    field: FieldSpec
+    bound: Bound
+    sampling: Sampling
+    topology: Topology
+    training: Training
+    origin: Origin
+    files: dict[FileName, Sha256] = Field(
+        default_factory=dict, description="SHA-256 of each file beside this one"
+    )

@@ -1,0 +1,56 @@
+"""The training recipe: every hyperparameter of shape training, typed and judged in one place."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Recipe"]
+
+
+class Recipe(BaseModel):
+    """How a field, its codes and its rotations are trained.
+
+    Source: Wiesner et al. 2024, section 5, for the points; the rates and the schedule are ours.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    points_near: float = Field(
+        0.7, ge=0, le=1, description="Share of points inside the cell or near its surface"
+    )
+    near_um: float = Field(
+        0.6, gt=0, description="How near the surface a point outside counts as near, in µm"
+    )
+    near_pool: int = Field(
+        65536, ge=1, description="Near points kept ready per frame, drawn from in every step"
+    )
+    frames_per_step: int = Field(16, ge=1, description="Frames in one step")
+    points_per_frame: int = Field(1024, ge=1, description="Points drawn in each of those frames")
+    optimiser: Literal["adam", "adamw"] = Field("adam", description="Optimiser of all parameters")
+    learning_rate: float = Field(5e-4, gt=0, le=1, description="Rate of the weights")
+    latent_rate: float = Field(5e-3, ge=0, le=1, description="Rate of the codes")
+    rotation_rate: float = Field(
+        5e-3, ge=0, le=1, description="Rate of the rotations; 0 keeps them as drawn"
+    )
+    schedule: Literal["cosine", "step"] = Field("cosine", description="How the rates fall")
+    warmup_share: float = Field(
+        0.02, ge=0, lt=1, description="Share of the training in which the rates rise from 0"
+    )
+    latent_penalty: float = Field(
+        1e-4, ge=0, description="Weight of the codes' mean square in the loss"
+    )
+    latent_init_sigma: float = Field(
+        0.01, ge=0, description="Standard deviation of the codes before training"
+    )
+    rotation_init_sigma: float = Field(
+        math.pi**2 / 64, ge=0, description="Standard deviation of the Euler angles before training"
+    )
+    clip: float | None = Field(
+        1.0, gt=0, description="Largest norm of the gradient; absent means no limit"
+    )
+    average: float = Field(
+        0.0, ge=0, lt=1, description="Decay per step of the averaged weights; 0 means none"
+    )
