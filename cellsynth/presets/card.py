@@ -1,0 +1,102 @@
+"""The card of a preset: what a reader needs before trusting it, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cellsynth.presets.models import Preset
+
+__all__ = ["write_card"]
+
+
+def write_card(preset: Preset, evaluation: Mapping[str, Any]) -> str:
+    """Trained on what, how good, limits, licence, how to make it again.
+
+    Args:
+        preset: The preset.
+        evaluation: ``dsc`` with ``mean``, ``worst``, ``worst_where`` (text) and ``per_sequence``
+            (mean of each sequence), ``grid`` (voxels per side or a shape), ``latents`` with
+            ``std``, ``versions``, ``seed``. What is absent is left out of the card.
+    """
+    training, origin, scale = preset.training, preset.origin, preset.scale
+    interval = scale.frame_interval_s
+    parts = [
+        f"# {preset.title}",
+        preset.description,
+        f"```\ncellsynth generate --preset {preset.name}\n```",
+        "## Trained on what",
+        origin.data,
+        f"Source: {origin.source}",
+        _table(
+            ("", ""),
+            [
+                ("sequences", f"{training.sequences}"),
+                ("frames of a sequence", f"{scale.n_frames}"),
+                ("frame interval", "unknown" if interval is None else f"{interval:g} s"),
+                ("side of the space a cell lives in", f"{2 * scale.half_extent_um:g} µm"),
+                ("divisions in a sequence", f"{preset.topology.divisions}"),
+                ("training", f"{training.steps} steps in {_duration(training.seconds)}"),
+                ("seed", f"{training.seed}"),
+                ("versions", _versions(training.versions)),
+            ],
+        ),
+    ]
+    if scale.assumed:
+        parts.append(
+            f"Assumed, since neither the data nor the user said: {', '.join(scale.assumed)}."
+        )
+    parts += [
+        "## How good",
+        _table(("measured against the training masks", ""), _scores(evaluation)),
+        "## Limits",
+        origin.limits,
+        "## Licence",
+        f"Weights: {preset.licence}. Data: {origin.licence}",
+        "## How to make it again",
+        "\n".join(["```", *origin.commands, "```"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _scores(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+    dsc = evaluation.get("dsc", {})
+    rows = []
+    if "mean" in dsc:
+        rows.append(("DSC, mean of all frames", f"{dsc['mean']:.4f}"))
+    if "worst" in dsc:
+        where = f" ({dsc['worst_where']})" if dsc.get("worst_where") else ""
+        rows.append(("DSC, worst frame", f"{dsc['worst']:.4f}{where}"))
+    if dsc.get("per_sequence"):
+        lowest, highest = min(dsc["per_sequence"]), max(dsc["per_sequence"])
+        rows.append(("DSC, mean of a sequence", f"{lowest:.4f} to {highest:.4f}"))
+    if "grid" in evaluation:
+        grid = evaluation["grid"]
+        sides = [grid] * 3 if isinstance(grid, int) else list(grid)
+        rows.append(("grid, voxels", " × ".join(map(str, sides))))
+    if "std" in evaluation.get("latents", {}):
+        rows.append(("standard deviation of the codes", f"{evaluation['latents']['std']:.4g}"))
+    if "seed" in evaluation:
+        rows.append(("seed", f"{evaluation['seed']}"))
+    if "versions" in evaluation:
+        rows.append(("versions", _versions(evaluation["versions"])))
+    return rows or [("not measured", "")]
+
+
+def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
+    lines = []
+    for left, right in [head, ("---", "---"), *rows]:
+        cells = [cell.replace("|", "\\|") for cell in (left, right)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"

@@ -1,0 +1,104 @@
+"""The numbers of a preset: names and shapes, to and from safetensors bytes. Never a pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import PurePath
+
+import numpy as np
+import safetensors.numpy
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+
+from cellsynth.errors import BundleError
+from cellsynth.presets.judge import nearest
+from cellsynth.presets.models import FieldSpec
+
+__all__ = ["decode_tensors", "encode_tensors", "expected_tensors", "refuse_pickle"]
+
+Tensors = dict[str, NDArray[np.float32]]
+
+_PICKLE_NAMES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
+
+
+def expected_tensors(spec: FieldSpec, n_sequences: int) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor of a preset, by name.
+
+    ``field.layers.{i}.weight`` is ``(out, in)``, ``field.layers.{i}.bias`` ``(out,)``, the output
+    layer being the last; ``latents`` is ``(n, latent_dim)``; ``rotations`` is ``(n, 3)``, Euler
+    angles XYZ in radians, zeros where the field has no rotations.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for i, (out, inputs) in enumerate(spec.layer_shapes()):
+        shapes[f"field.layers.{i}.weight"] = (out, inputs)
+        shapes[f"field.layers.{i}.bias"] = (out,)
+    return {**shapes, "latents": (n_sequences, spec.latent_dim), "rotations": (n_sequences, 3)}
+
+
+def encode_tensors(
+    tensors: Mapping[str, NDArray[np.floating]], expected: Mapping[str, tuple[int, ...]], where: str
+) -> bytes:
+    """``tensors`` as safetensors bytes, float32; equal tensors give equal bytes.
+
+    Raises:
+        BundleError: A name, shape, type or value that does not fit; begins with ``where``.
+    """
+    for name, tensor in tensors.items():
+        if not np.issubdtype(np.asarray(tensor).dtype, np.floating):
+            raise BundleError(f"{where}: {name} must be floating point, got {tensor.dtype}")
+    plain = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
+    _check(plain, expected, where)
+    return safetensors.numpy.save(plain)
+
+
+def decode_tensors(data: bytes, expected: Mapping[str, tuple[int, ...]], where: str) -> Tensors:
+    """The tensors in ``data``, each a writable array of its own.
+
+    Raises:
+        BundleError: A pickle, no safetensors file, or tensors that do not fit ``expected``.
+    """
+    refuse_pickle(data, where)
+    try:
+        found = safetensors.numpy.load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BundleError(f"{where}: no valid safetensors file ({error})") from None
+    _check(found, expected, where)
+    return {name: np.array(found[name], dtype=np.float32) for name in expected}
+
+
+def refuse_pickle(data: bytes, where: str) -> None:
+    """Raise BundleError if ``data``, or the file name that ``where`` ends with, is a pickle's.
+
+    PyTorch writes its checkpoints as a pickle or as a zip around one, so a zip counts too.
+    """
+    # The length that opens a safetensors file may look like a pickle's opcode, so what follows
+    # it decides first: an opening brace.
+    safe = data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= len(data) - 8
+    opcode = data[:1] == b"\x80" and data[1:2] in {b"\x02", b"\x03", b"\x04", b"\x05"}
+    named = PurePath(where).suffix.lower() in _PICKLE_NAMES
+    if named or (not safe and (opcode or data[:4] == b"PK\x03\x04")):
+        raise BundleError(
+            f"{where} is a pickle; cellsynth neither reads nor writes pickles, "
+            "since opening one can run any program; offer safetensors"
+        )
+
+
+def _check(
+    found: Mapping[str, NDArray[np.generic]], expected: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    for name in found:
+        if name not in expected:
+            absent = [known for known in expected if known not in found]
+            raise BundleError(f"{where}: tensor {name} is unknown{nearest(name, absent)}")
+    for name, shape in expected.items():
+        if name not in found:
+            raise BundleError(f"{where}: tensor {name} is missing, expected shape {shape}")
+        tensor = found[name]
+        if tensor.shape != shape:
+            raise BundleError(f"{where}: {name} has shape {tensor.shape}, expected {shape}")
+        if tensor.dtype != np.float32:
+            raise BundleError(f"{where}: {name} is {tensor.dtype}, expected float32")
+        finite = np.isfinite(tensor)
+        if not finite.all():
+            place = tuple(map(int, np.argwhere(~finite)[0]))
+            raise BundleError(f"{where}: {name}{list(place)} is {tensor[place]}, expected a number")
