@@ -1,0 +1,121 @@
+"""Exact signed distance to the surface of a voxel mask.
+
+The surface of a mask is the set of faces between its voxels and the others, not the centres of
+its outermost voxels: a voxel beside a face lies half a voxel from it, on every axis. A voxel
+outside is as far from that surface as from the nearest *box* of a voxel inside, and the squared
+distance from a centre to a box is a sum over the axes, so the transform is separable:
+
+    d²(p) = min over q of Σ_axis (step · max(|p - q| - 1/2, 0))²
+
+Each axis is one pass of shifted minima. That gives the same numbers as a Euclidean distance
+transform on the lattice of half voxels (the reference in the tests), without its eight-fold array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsynth.errors import InputError, ShapeError
+from cellsynth.geometry import Triple
+
+__all__ = ["signed_distance"]
+
+# Elements of one block of lines: three float32 blocks of this size stay in a core's L2 cache.
+_BLOCK = 1 << 15
+# Shifts between two looks at the largest value still open.
+_LOOK_EVERY = 4
+
+
+def signed_distance(
+    mask: NDArray[Any], voxel_size_um: Triple, *, limit_um: float | None = None
+) -> NDArray[np.float32]:
+    """Distance of each voxel centre to the surface of ``mask``, negative inside.
+
+    The border of the array is not a surface; pad a mask that touches it.
+
+    Args:
+        mask: ``(z, y, x)``; everything but 0 is inside.
+        voxel_size_um: ``(z, y, x)`` in µm.
+        limit_um: Distances are cut off at ± this many µm. The work grows with it, so that a limit
+            makes large masks cheap; ``None`` computes all distances.
+
+    Returns:
+        ``(z, y, x)`` float32 in µm. Never 0: its sign is the mask.
+
+    Raises:
+        ShapeError: ``mask`` is not 3D, or has no surface (empty or full).
+        InputError: ``voxel_size_um`` or ``limit_um`` is not above 0.
+
+    Source: Felzenszwalb and Huttenlocher 2012 for the separable transform; boxes for points, ours.
+    """
+    inside = np.asarray(mask, dtype=bool)
+    if inside.ndim != 3:
+        raise ShapeError(f"signed distance: mask must be (z, y, x), got shape {inside.shape}")
+    if not all(np.isfinite(s) and s > 0 for s in voxel_size_um) or len(voxel_size_um) != 3:
+        raise InputError(f"voxel size must be three numbers above 0, got {voxel_size_um}")
+    if limit_um is not None and not limit_um > 0:
+        raise InputError(f"distance limit must be above 0 µm, got {limit_um}")
+    box = _bounding_box(inside, grow=1)
+    if box is None or inside.all():
+        found = "all 0" if box is None else "inside everywhere"
+        raise ShapeError(
+            f"signed distance: mask of shape {inside.shape} is {found} and has no surface"
+        )
+    cap = np.inf if limit_um is None else limit_um**2
+    distance = _squared_distance_to(inside, voxel_size_um, cap)
+    np.sqrt(distance, out=distance)
+    # An outside voxel nearest to one inside never lies farther out than one voxel around the mask.
+    depth = _squared_distance_to(~inside[box], voxel_size_um, cap)
+    distance[box] -= np.sqrt(depth, out=depth)
+    return distance
+
+
+def _squared_distance_to(boxes: NDArray[np.bool_], step: Triple, cap: float) -> NDArray[np.float32]:
+    """Squared distance of each voxel centre to the nearest voxel box of ``boxes``, at most cap."""
+    squared = np.where(boxes, np.float32(0), np.float32(cap))
+    for axis in (2, 1, 0):
+        _min_along(np.moveaxis(squared, axis, 0), step[axis])
+    return squared
+
+
+def _min_along(volume: NDArray[np.float32], step: float) -> None:
+    """One pass along the first axis, in place, block by block of lines that fit the cache."""
+    n, rows, columns = volume.shape
+    width = min(columns, max(64, _BLOCK // n))
+    height = max(1, _BLOCK // (n * width))
+    for row in range(0, rows, height):
+        for column in range(0, columns, width):
+            block = volume[:, row : row + height, column : column + width]
+            low, high = block.min(), block.max()
+            if low < high:
+                block[...] = _min_of_shifts(np.ascontiguousarray(block), step, float(high))
+
+
+def _min_of_shifts(lines: NDArray[np.float32], step: float, high: float) -> NDArray[np.float32]:
+    best = lines.copy()
+    shifted = np.empty_like(lines)
+    for k in range(1, len(lines)):
+        gap = (step * (k - 0.5)) ** 2
+        if gap >= high:  # no line can improve any more
+            break
+        np.add(lines, np.float32(gap), out=shifted)
+        np.minimum(best[:-k], shifted[k:], out=best[:-k])
+        np.minimum(best[k:], shifted[:-k], out=best[k:])
+        if k % _LOOK_EVERY == 0:
+            high = float(best.max())
+    return best
+
+
+def _bounding_box(inside: NDArray[np.bool_], *, grow: int) -> tuple[slice, slice, slice] | None:
+    """Slices of the smallest box around ``inside``, grown on each side within the array."""
+    slices = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        at = np.flatnonzero(inside.any(axis=others))
+        if not at.size:
+            return None
+        slices.append(slice(max(0, int(at[0]) - grow), int(at[-1]) + 1 + grow))
+    return slices[0], slices[1], slices[2]
