@@ -1,0 +1,233 @@
+"""Who is whose daughter: tracklets, the lineage they form, and the rules it obeys.
+
+A *tracklet* is one cell from the frame it appears in to the last frame before it divides or
+leaves; a *lineage* is all tracklets of a sequence. Two or more children are a division, a single
+child is a gap or a relabelling (Cell Tracking Challenge, "Naming and file content conventions").
+
+The rules stand here once. The writer refuses what breaks them, the validator reports it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from cellsynth.errors import InputError
+
+__all__ = [
+    "Lineage",
+    "LineageFault",
+    "Tracklet",
+    "lineage_faults",
+    "presence_faults",
+    "raise_first",
+]
+
+MAX_LABEL = 65535  # labels are stored as uint16, 0 is background
+
+
+@dataclass(frozen=True, order=True)
+class Tracklet:
+    """One cell from frame ``begin`` to frame ``end``, both inclusive; ``parent`` 0 is none."""
+
+    label: int
+    begin: int
+    end: int
+    parent: int = 0
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """All tracklets of one sequence, sorted by label.
+
+    Any tracklets are accepted, so that a broken file can be looked at; :meth:`check` judges.
+    """
+
+    tracklets: tuple[Tracklet, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tracklets", tuple(sorted(self.tracklets)))
+
+    @cached_property
+    def _by_label(self) -> dict[int, Tracklet]:
+        return {t.label: t for t in self.tracklets}
+
+    @cached_property
+    def _children(self) -> dict[int, tuple[Tracklet, ...]]:
+        found: dict[int, list[Tracklet]] = {}
+        for tracklet in self.tracklets:
+            if tracklet.parent:
+                found.setdefault(tracklet.parent, []).append(tracklet)
+        return {parent: tuple(children) for parent, children in found.items()}
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames up to the last one that a tracklet reaches."""
+        return max((t.end + 1 for t in self.tracklets), default=0)
+
+    def __getitem__(self, label: int) -> Tracklet:
+        """The tracklet of that label; ``KeyError`` where there is none."""
+        return self._by_label[label]
+
+    def __contains__(self, label: object) -> bool:
+        return label in self._by_label
+
+    def __len__(self) -> int:
+        return len(self.tracklets)
+
+    def children(self, label: int) -> tuple[Tracklet, ...]:
+        """Tracklets whose parent is ``label``, sorted by label; empty where there are none."""
+        return self._children.get(label, ())
+
+    def divisions(self) -> tuple[Tracklet, ...]:
+        """The mothers: tracklets with two or more children, sorted by label."""
+        return tuple(t for t in self.tracklets if len(self.children(t.label)) >= 2)
+
+    def at(self, frame: int) -> tuple[int, ...]:
+        """Labels alive in ``frame``, sorted."""
+        return tuple(t.label for t in self.tracklets if t.begin <= frame <= t.end)
+
+    def check(self, n_frames: int | None = None) -> None:
+        """Refuse a lineage that breaks a rule.
+
+        Args:
+            n_frames: Number of frames of the sequence; None skips the rule that needs it.
+
+        Raises:
+            InputError: The first rule broken, and how many more there are.
+        """
+        raise_first("lineage", lineage_faults(self.tracklets, n_frames))
+
+
+@dataclass(frozen=True)
+class LineageFault:
+    """One broken rule.
+
+    Attributes:
+        row: Index into the tracklets that were judged; -1 where no tracklet is to blame.
+        frame: Frame it concerns, or None.
+        label: Label it concerns.
+        rule: Short name of the rule.
+        message: One clause, with what was found and what was expected.
+    """
+
+    row: int
+    frame: int | None
+    label: int
+    rule: str
+    message: str
+
+
+def lineage_faults(
+    tracklets: Sequence[Tracklet], n_frames: int | None = None
+) -> list[LineageFault]:
+    """What is wrong with these tracklets by themselves, in their own order.
+
+    Args:
+        tracklets: In any order; labels need not be contiguous.
+        n_frames: Number of frames of the sequence, or None where it is not known.
+    """
+    faults = []
+    first_row: dict[int, int] = {}
+    for row, tracklet in enumerate(tracklets):
+        first_row.setdefault(tracklet.label, row)
+    for row, t in enumerate(tracklets):
+        found: list[tuple[str, int | None, str]] = []
+        if not 1 <= t.label <= MAX_LABEL:
+            found.append(("label-range", None, f"labels lie in 1 … {MAX_LABEL}"))
+        if first_row[t.label] != row:
+            found.append(
+                ("label-twice", None, f"track {t.label} is listed twice; a label is used once")
+            )
+        if t.begin > t.end:
+            found.append(
+                (
+                    "begin-after-end",
+                    t.begin,
+                    f"track {t.label} begins in frame {t.begin} and ends"
+                    f" in frame {t.end}; a track ends in or after its first frame",
+                )
+            )
+        found += [("frame-range", *fault) for fault in _frame_faults(t, n_frames)]
+        if t.parent:
+            parent = first_row.get(t.parent)
+            fault = _parent_fault(t, None if parent is None else tracklets[parent])
+            found += [fault] if fault else []
+        faults += [LineageFault(row, frame, t.label, rule, text) for rule, frame, text in found]
+    return faults
+
+
+def _frame_faults(t: Tracklet, n_frames: int | None) -> list[tuple[int, str]]:
+    outside = {f for f in (t.begin, t.end) if f < 0 or (n_frames is not None and f >= n_frames)}
+    limit = "…" if n_frames is None else f"… {n_frames - 1}"
+    return [
+        (f, f"track {t.label} names frame {f}; the sequence has frames 0 {limit}")
+        for f in sorted(outside)
+    ]
+
+
+def _parent_fault(t: Tracklet, parent: Tracklet | None) -> tuple[str, int | None, str] | None:
+    if t.parent == t.label:
+        return "parent-self", t.begin, f"track {t.label} is its own parent"
+    if parent is None:
+        message = f"track {t.label} names parent {t.parent}, which is not listed"
+        return "parent-unlisted", t.begin, f"{message}; use 0 for no parent"
+    if parent.end >= t.begin:
+        return (
+            "parent-late",
+            t.begin,
+            f"track {t.label} begins in frame {t.begin} but its parent {t.parent} ends in frame "
+            f"{parent.end}; a parent ends before its daughters begin",
+        )
+    return None
+
+
+def presence_faults(
+    tracklets: Iterable[Tracklet], labels: Mapping[int, Collection[int]]
+) -> list[LineageFault]:
+    """Where tracklets and masks disagree, sorted by frame and label.
+
+    Args:
+        tracklets: The lineage.
+        labels: Per frame the labels found in its mask. Frames that are not given, because they
+            are missing or unreadable, are not judged.
+    """
+    alive: dict[int, dict[int, int]] = {frame: {} for frame in labels}
+    spans: dict[int, Tracklet] = {}
+    for row, t in enumerate(tracklets):
+        spans.setdefault(t.label, t)
+        # A table may claim frames 0 … 10⁹; only frames that exist are visited.
+        if t.end - t.begin < len(alive):
+            frames: Iterable[int] = range(t.begin, t.end + 1)
+        else:
+            frames = [frame for frame in alive if t.begin <= frame <= t.end]
+        for frame in frames:
+            if frame in alive:
+                alive[frame].setdefault(t.label, row)
+    faults = []
+    for frame in sorted(labels):
+        found = set(labels[frame])
+        for label in sorted(found ^ alive[frame].keys()):
+            row = alive[frame].get(label, -1)
+            rule, message = "label-unlisted", f"label {label} is not listed as a track"
+            if label in spans:
+                t = spans[label]
+                is_there = label in found
+                rule = "label-outside-track" if is_there else "label-absent"
+                message = (
+                    f"label {label} is {'present' if is_there else 'absent'}, but its track lasts "
+                    f"from frame {t.begin} to {t.end}"
+                )
+            faults.append(LineageFault(row, frame, label, rule, message))
+    return faults
+
+
+def raise_first(where: str, faults: Sequence[LineageFault]) -> None:
+    """Raise the first of these faults, if any, as an :class:`InputError` that counts the rest."""
+    if not faults:
+        return
+    first = faults[0]
+    frame = "" if first.frame is None else f" frame {first.frame}"
+    more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+    raise InputError(f"{where}{frame}: {first.message}{more}")

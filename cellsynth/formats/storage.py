@@ -1,0 +1,64 @@
+"""Writing to disk: refusals as one clear line, links where the file system has them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from cellsynth.errors import CellsynthError, StorageError
+
+__all__ = ["link_or_copy", "remove", "storing"]
+
+_ADVICE = {
+    errno.ENOSPC: "free some space or choose another folder",
+    errno.EDQUOT: "free some space or choose another folder",
+    errno.EACCES: "choose a folder you may write to",
+    errno.EPERM: "choose a folder you may write to",
+    errno.EROFS: "choose a folder you may write to",
+}
+
+
+@contextmanager
+def storing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the operating system refuses while ``path`` is written into a `StorageError`."""
+    try:
+        yield
+    except CellsynthError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error) or type(error).__name__).lower()
+        advice = _ADVICE.get(error.errno or 0, "check the folder and the disk")
+        message = f"{os.fspath(path)} could not be written: {reason}; {advice}"
+        raise StorageError(message) from error
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make ``target`` a hard link to ``source``, or a copy where the file system has no links.
+
+    Raises:
+        StorageError: The disk refused both, or ``target`` exists.
+    """
+    with storing(target):
+        try:
+            target.hardlink_to(source)
+        except FileExistsError:
+            raise
+        except OSError:
+            try:
+                shutil.copyfile(source, target)
+            except OSError:
+                remove(target)
+                raise
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder, if it is there; what cannot be removed stays."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
