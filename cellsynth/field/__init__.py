@@ -1,6 +1,7 @@
-"""The networks: a decoder of signed distances, and the same folded for one frame."""
+"""The networks: a decoder of signed distances, the same folded for one frame, a preset's model."""
 
 from cellsynth.field.decoder import Decoder
 from cellsynth.field.folded import FoldedDecoder
+from cellsynth.field.model import CellModel, pick_device
 
-__all__ = ["Decoder", "FoldedDecoder"]
+__all__ = ["CellModel", "Decoder", "FoldedDecoder", "pick_device"]

@@ -65,9 +65,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.spec = spec
         self.columns = layer_columns(spec)
-        self.layers = nn.ModuleList(
-            nn.Linear(c_in, c_out) for c_out, c_in in spec.layer_shapes()
-        )
+        self.layers = nn.ModuleList(nn.Linear(c_in, c_out) for c_out, c_in in spec.layer_shapes())
         self.reset_parameters(generator)
 
     @torch.no_grad()

@@ -24,8 +24,8 @@ class Recipe(BaseModel):
     near_um: float = Field(
         0.6, gt=0, description="How near the surface a point outside counts as near, in µm"
     )
-    near_pool: int = Field(
-        65536, ge=1, description="Near points kept ready per frame, drawn from in every step"
+    pool_points: int = Field(
+        24576, ge=2, description="Points kept ready per frame, near and far, drawn from in steps"
     )
     frames_per_step: int = Field(16, ge=1, description="Frames in one step")
     points_per_frame: int = Field(1024, ge=1, description="Points drawn in each of those frames")

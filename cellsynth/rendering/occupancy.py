@@ -113,19 +113,20 @@ class _Axis:
         """Node positions in voxels: between voxels, or on them where a cell is one voxel."""
         if self.step == 1:
             return np.arange(self.cells, dtype=np.float64)
-        return (np.arange(self.nodes) - 1.0) * self.step - 0.5
+        return np.arange(-1, self.nodes - 1, dtype=np.float64) * self.step - 0.5
 
     def weights(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
         """Weights ``(stencil, len(at))`` of the nodes for positions in [0, 1] across the cell."""
         if self.step == 1:
             return np.ones((1, len(at)))
         nodes = np.array([-1.0, 0.0, 1.0, 2.0])
-        return np.stack(
+        weights: NDArray[np.float64] = np.stack(
             [
                 np.prod([(at - other) / (node - other) for other in nodes if other != node], axis=0)
                 for node in nodes
             ]
         )
+        return weights
 
 
 class _Search:
@@ -214,15 +215,8 @@ class _Search:
         """Decide the voxels of the undecided ``cells``, which lie ``at`` these cells of ``box``."""
         if not len(cells):
             return
-        stencils = [axis.stencil for axis in self.axes]
-        corner = [cells[:, axis, None] + np.arange(n) for axis, n in enumerate(stencils)]
-        where = np.ix_(*(np.arange(n) for n in stencils))
-        nodes = tuple(
-            corner[axis][:, where[axis].ravel()].reshape(
-                len(cells), *(n if a == axis else 1 for a, n in enumerate(stencils))
-            )
-            for axis in range(3)
-        )
+        z, y, x = (cells[:, i, None] + np.arange(axis.stencil) for i, axis in enumerate(self.axes))
+        nodes = z[:, :, None, None], y[:, None, :, None], x[:, None, None, :]
         values = self._lattice(nodes).reshape(len(cells), -1)
         centre = self._kernel([np.array([0.5])] * 3)
         error = float(np.abs(values @ centre[:, 0] - centre_sdf).max())

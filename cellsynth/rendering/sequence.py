@@ -1,0 +1,128 @@
+"""One cell through time: occupied voxels, labels and lineage of a whole sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsynth.errors import TopologyError
+from cellsynth.field.model import CellModel
+from cellsynth.formats.lineage import Lineage
+from cellsynth.geometry import Grid, frame_times
+from cellsynth.rendering.occupancy import Occupancy, occupancy, occupancy_dense
+from cellsynth.rendering.tracking import Tracker
+from cellsynth.sampling.strategies import Strategy, draw_latent, draw_rotation, draw_stream
+
+__all__ = ["Draw", "LabelledSequence", "draw_cell", "render_frame"]
+
+# Draws of one sequence before giving up on it.
+MAX_ATTEMPTS = 50
+# The grid on which a draw is judged, whatever grid is asked for: the same cell at any resolution.
+REFERENCE = Grid.over_omega((64, 64, 64))
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A new cell.
+
+    Attributes:
+        latent: Its code.
+        rotation: Its rotation ``(3, 3)``.
+        attempt: How many draws of this sequence broke the topology before.
+    """
+
+    latent: NDArray[np.float32]
+    rotation: NDArray[np.float64]
+    attempt: int
+
+
+def render_frame(
+    model: CellModel, draw: Draw, time: float, grid: Grid, *, dense: bool = False
+) -> Occupancy:
+    """The voxels inside the cell at one time; ``dense`` asks the field at every voxel."""
+    field = model.at(draw.latent, time, draw.rotation)
+    if dense:
+        return Occupancy(occupancy_dense(field, grid), (0, 0, 0), grid.shape, grid.size)
+    return occupancy(field, grid, margin=model.preset.bound.margin)
+
+
+class LabelledSequence:
+    """Labels of a cell's frames, from the last to the first, and its lineage after that."""
+
+    def __init__(
+        self, model: CellModel, draw: Draw, grid: Grid, n_frames: int, *, dense: bool = False
+    ) -> None:
+        self._model = model
+        self._draw = draw
+        self._grid = grid
+        self._times = frame_times(n_frames)
+        self._dense = dense
+        self._tracker = Tracker(model.preset.topology, n_frames)
+
+    def frames(self) -> Iterator[tuple[int, NDArray[np.uint16], tuple[int, int, int]]]:
+        """Frame number, labels ``(z, y, x)`` of a box, and the box's offset in the grid.
+
+        Raises:
+            TopologyError: The cells do not do what the preset's topology says.
+        """
+        for t in reversed(range(len(self._times))):
+            frame = render_frame(
+                self._model, self._draw, float(self._times[t]), self._grid, dense=self._dense
+            )
+            yield t, self._tracker.add(frame), frame.offset
+
+    def lineage(self) -> Lineage:
+        """The lineage, once all frames are rendered; raises as :meth:`frames`."""
+        return self._tracker.lineage()
+
+
+def draw_cell(
+    model: CellModel,
+    *,
+    seed: int,
+    sequence: int,
+    strategy: Strategy | None = None,
+    rotation: Literal["random", "none"] | NDArray[np.float64] = "random",
+    attempt: int = 0,
+) -> Draw:
+    """The first draw of a sequence, from ``attempt`` on, that keeps the preset's topology.
+
+    Judged on one small grid over the preset's own frames, so that the resolution, the frame rate
+    and the rotation asked for do not decide which cell it is.
+
+    Raises:
+        TopologyError: No such draw within 50.
+    """
+    last = ""
+    while attempt < MAX_ATTEMPTS:
+        rng = draw_stream(seed, sequence, attempt)
+        latent = draw_latent(rng, model.preset.sampling, model.latents, strategy)
+        draw = Draw(latent, draw_rotation(rng, rotation), attempt)
+        try:
+            check_topology(model, latent)
+        except TopologyError as error:
+            last = str(error)
+            attempt += 1
+        else:
+            return draw
+    raise TopologyError(
+        f"preset {model.preset.name}: sequence {sequence + 1} broke the topology in "
+        f"{MAX_ATTEMPTS} draws (last: {last}); try --strategy neighbourhood"
+    )
+
+
+def check_topology(model: CellModel, latent: NDArray[np.float32]) -> Lineage:
+    """The lineage of a code's cell on the reference grid.
+
+    Raises:
+        TopologyError: It breaks the preset's topology.
+    """
+    upright = Draw(latent, np.eye(3), 0)
+    sequence = LabelledSequence(model, upright, REFERENCE, model.preset.scale.n_frames)
+    for _ in sequence.frames():
+        pass
+    return sequence.lineage()

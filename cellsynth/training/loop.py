@@ -1,0 +1,274 @@
+"""The training loop: field, codes and rotations learned together from points.
+
+Each step draws frames and points from its own random stream, so a training that was killed and
+resumed takes the very steps that an uninterrupted one takes. Its length is work (``steps``) or
+time (``budget_s``); the schedule ends where the training ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cellsynth.errors import InputError
+from cellsynth.field.decoder import Decoder
+from cellsynth.geometry import euler_to_matrix, frame_times
+from cellsynth.presets.models import FieldSpec
+from cellsynth.presets.recipe import Recipe
+from cellsynth.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from cellsynth.training.points import PointPool
+
+__all__ = ["Length", "Report", "Trainer"]
+
+# Points that go through the network at once on a CPU: activations of more leave the cache, and
+# fresh buffers cost more in page faults than the arithmetic on them.
+CPU_POINTS = 4096
+CHECKPOINT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long to train: a number of steps, or seconds; exactly one of them."""
+
+    steps: int | None = None
+    budget_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.budget_s is None):
+            raise InputError("training length: give either steps or a budget, not both")
+        if (self.steps or self.budget_s or 0) <= 0:
+            raise InputError(f"training length must be above 0, got {self.steps or self.budget_s}")
+
+    def share(self, step: int, seconds: float) -> float:
+        """Share of the training that is done, 0 to 1."""
+        if self.steps is not None:
+            return min(1.0, step / self.steps)
+        assert self.budget_s is not None
+        return min(1.0, seconds / self.budget_s)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a step tells: steps taken, seconds spent, share done, mean distance error (in Ω)."""
+
+    step: int
+    seconds: float
+    share: float
+    loss: float
+
+
+class Trainer:
+    """One training: its parameters, and how they take a step.
+
+    Attributes:
+        decoder: The field.
+        latents: Codes ``(sequences, latent_dim)``.
+        angles: Euler angles ``(sequences, 3)`` of the learned rotations.
+    """
+
+    def __init__(
+        self,
+        spec: FieldSpec,
+        recipe: Recipe,
+        pool: PointPool,
+        length: Length,
+        *,
+        seed: int,
+        data: str,
+        device: str = "cpu",
+    ) -> None:
+        """Set up a training from scratch.
+
+        Args:
+            spec: The field.
+            recipe: Hyperparameters.
+            pool: Training points.
+            length: When it ends.
+            seed: Of weights, codes, angles and every step's draw.
+            data: Names the data in the checkpoint's fingerprint.
+            device: A torch device.
+        """
+        self.recipe = recipe
+        self.pool = pool
+        self.length = length
+        self.seed = seed
+        self.device = torch.device(device)
+        generator = torch.Generator().manual_seed(seed)
+        n = pool.n_sequences
+        self.decoder = Decoder(spec, generator=generator).to(self.device)
+        self.latents = nn.Parameter(
+            (torch.randn(n, spec.latent_dim, generator=generator) * recipe.latent_init_sigma).to(
+                self.device
+            )
+        )
+        self.angles = nn.Parameter(
+            (torch.randn(n, 3, generator=generator) * recipe.rotation_init_sigma).to(self.device)
+        )
+        if not spec.equivariant:
+            self.angles.requires_grad_(False).zero_()
+        self._times = torch.from_numpy(frame_times(pool.n_frames)).to(self.device, torch.float32)
+        self._optimiser = self._make_optimiser()
+        self._average = {name: p.detach().clone() for name, p in self.decoder.named_parameters()}
+        self._fingerprint = hashlib.sha256(
+            json.dumps(
+                [
+                    spec.model_dump(mode="json"),
+                    recipe.model_dump(mode="json"),
+                    [length.steps, length.budget_s, seed, data],
+                ]
+            ).encode()
+        ).hexdigest()
+        self.step = 0
+        self.seconds = 0.0
+
+    def run(
+        self, checkpoint: Path | None = None, on_step: Callable[[Report], None] | None = None
+    ) -> None:
+        """Train to the end; checkpoints by time, at the end, and when interrupted."""
+        saved = time.monotonic()
+        try:
+            while self.length.share(self.step, self.seconds) < 1:
+                began = time.perf_counter()
+                loss = self._step()
+                self.step += 1
+                self.seconds += time.perf_counter() - began
+                if on_step:
+                    share = self.length.share(self.step, self.seconds)
+                    on_step(Report(self.step, self.seconds, share, loss))
+                if checkpoint and time.monotonic() - saved > CHECKPOINT_S:
+                    self.save(checkpoint)
+                    saved = time.monotonic()
+        finally:
+            if checkpoint:
+                self.save(checkpoint)
+
+    def save(self, path: Path) -> None:
+        """Write the whole state of the training to ``path``."""
+        tensors = dict(self._named())
+        tensors |= {f"average.{name}": tensor for name, tensor in self._average.items()}
+        for i, state in enumerate(self._optimiser.state_dict()["state"].values()):
+            tensors |= {f"optimiser.{i}.{key}": torch.as_tensor(v) for key, v in state.items()}
+        save_checkpoint(path, tensors, Progress(self.step, self.seconds, self._fingerprint))
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            FormatError: Not a checkpoint.
+            InputError: A checkpoint of another training.
+        """
+        tensors, progress = load_checkpoint(path)
+        if progress.fingerprint != self._fingerprint:
+            raise InputError(
+                f"{path}: belongs to a training with other data or settings; "
+                "give the same options again, or --overwrite to start anew"
+            )
+        with torch.no_grad():
+            for name, parameter in self._named():
+                parameter.copy_(tensors[name])
+            for name, average in self._average.items():
+                average.copy_(tensors[f"average.{name}"])
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "optimiser":
+                number, key = rest.split(".")
+                state.setdefault(int(number), {})[key] = tensor
+        self._optimiser.load_state_dict(
+            {"state": state, "param_groups": self._optimiser.state_dict()["param_groups"]}
+        )
+        self.step, self.seconds = progress.step, progress.seconds
+
+    def averaged(self) -> Decoder:
+        """The decoder to use: its weights averaged over steps where the recipe says so."""
+        decoder = Decoder(self.decoder.spec).to(self.device)
+        if self.recipe.average:
+            decoder.load_state_dict(self._average)
+        else:
+            decoder.load_state_dict(self.decoder.state_dict())
+        return decoder.requires_grad_(False)
+
+    def _step(self) -> float:
+        recipe = self.recipe
+        rng = np.random.default_rng([self.seed, self.step])
+        sequence, frame, coords, sdf = (
+            torch.from_numpy(array).to(self.device)
+            for array in self.pool.draw(
+                rng, recipe.frames_per_step, recipe.points_per_frame, recipe.points_near
+            )
+        )
+        self._set_rates()
+        self._optimiser.zero_grad(set_to_none=True)
+        total = torch.zeros((), device=self.device)
+        for part in self._parts():
+            which = sequence[part]
+            rotations = euler_to_matrix(self.angles[which])
+            latents = self.latents[which]
+            # Rows are points: (Rᵀx)ᵀ = xᵀR.
+            predicted = self.decoder(coords[part] @ rotations, self._times[frame[part]], latents)
+            error = (predicted - sdf[part]).abs().sum() / sdf.numel()
+            penalty = recipe.latent_penalty * latents.square().sum() / len(sequence)
+            (error + penalty).backward()
+            total += error.detach()
+        if recipe.clip is not None:
+            nn.utils.clip_grad_norm_([p for _, p in self._named()], recipe.clip)
+        self._optimiser.step()
+        self._update_average()
+        return float(total)
+
+    def _parts(self) -> list[slice]:
+        """The step's frames in portions that fit the cache; all at once on a GPU."""
+        frames = self.recipe.frames_per_step
+        portion = frames
+        if self.device.type == "cpu":
+            portion = max(1, CPU_POINTS // self.recipe.points_per_frame)
+        return [slice(i, i + portion) for i in range(0, frames, portion)]
+
+    def _make_optimiser(self) -> torch.optim.Optimizer:
+        recipe = self.recipe
+        groups = [
+            {"params": list(self.decoder.parameters()), "rate": recipe.learning_rate},
+            {"params": [self.latents], "rate": recipe.latent_rate},
+            {"params": [self.angles], "rate": recipe.rotation_rate},
+        ]
+        return torch.optim.Adam(groups, lr=recipe.learning_rate)
+
+    def _set_rates(self) -> None:
+        share = self.length.share(self.step, self.seconds)
+        factor = schedule(share, self.recipe)
+        for group in self._optimiser.param_groups:
+            group["lr"] = group["rate"] * factor
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        if not self.recipe.average:
+            return
+        # A short memory at first, so that the draw of the weights is forgotten.
+        decay = min(self.recipe.average, (self.step + 1) / (self.step + 10))
+        for name, parameter in self.decoder.named_parameters():
+            self._average[name].lerp_(parameter, 1 - decay)
+
+    def _named(self) -> list[tuple[str, Tensor]]:
+        field = [(f"field.{name}", p) for name, p in self.decoder.named_parameters()]
+        return [*field, ("latents", self.latents), ("angles", self.angles)]
+
+
+def schedule(share: float, recipe: Recipe) -> float:
+    """Factor on all rates when ``share`` of the training is done."""
+    warmup = recipe.warmup_share
+    if share < warmup:
+        return max(0.01, share / warmup)
+    done = (share - warmup) / (1 - warmup)
+    if recipe.schedule == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    # The paper halves the rate every 350 of 2000 epochs.
+    return 0.5 ** math.floor(done * 2000 / 350)

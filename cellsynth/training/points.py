@@ -1,0 +1,179 @@
+"""Training points: drawn once from the signed distances, off the grid, then read from disk.
+
+Points lie non-uniformly, as in the paper: a share inside the cell or within ``near_um`` of its
+surface, the rest anywhere in the unit ball. Distances between voxel centres are interpolated
+trilinearly, so anisotropic voxels cost no labels. A point is kept as four 16-bit integers; the
+coordinates are rounded *before* the distance is looked up, so the rounding is not an error.
+
+The pool is one memory-mapped file. A step touches a few kilobytes of it, so a data set larger
+than memory trains.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from cellsynth.errors import StorageError
+from cellsynth.geometry import Grid
+from cellsynth.presets.recipe import Recipe
+from cellsynth.shapes.store import ShapeStore
+
+__all__ = ["PointPool", "build_pool"]
+
+SCALE = 32767  # a coordinate in [-1, 1], and a distance over the truncation, as int16
+
+
+def build_pool(
+    path: Path,
+    store: ShapeStore,
+    recipe: Recipe,
+    *,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> PointPool:
+    """Draw the points of every frame and write them to ``path`` (a ``.npy`` file).
+
+    Args:
+        path: Written under a temporary name and renamed when whole.
+        store: Signed distances of the training sequences.
+        recipe: Says how many points, and which share lies near.
+        seed: Each frame draws from its own stream, so the pool does not depend on their order.
+        on_progress: Called with frames done and frames in all.
+
+    Raises:
+        StorageError: The disk is full or not writable.
+    """
+    near = max(1, round(recipe.pool_points * recipe.points_near))
+    total = store.n_sequences * store.n_frames
+    part = path.with_name(path.name + ".part")
+    try:
+        pool = open_memmap(part, mode="w+", dtype=np.int16, shape=(total, recipe.pool_points, 4))
+        # Memory-mapped pages fail with a signal, not an error, where the disk is full: ask first.
+        with part.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+        for i in range(total):
+            sequence, frame = divmod(i, store.n_frames)
+            rng = np.random.default_rng([seed, sequence, frame])
+            pool[i] = _frame_points(store, sequence, frame, near=near, recipe=recipe, rng=rng)
+            if on_progress:
+                on_progress(i + 1, total)
+        pool.flush()
+        del pool
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StorageError(f"{path}: cannot write training points: {error.strerror}") from error
+    return PointPool(path, near, store.n_frames, store.truncation)
+
+
+class PointPool:
+    """Points of all frames, ``(sequences × frames, points, 4)`` on disk: x, y, z, distance."""
+
+    def __init__(self, path: Path, near: int, n_frames: int, truncation: float) -> None:
+        self._points = np.load(path, mmap_mode="r")
+        self._near = near
+        self.n_frames = n_frames
+        self._scale = np.array([1, 1, 1, truncation], np.float32) / SCALE
+
+    @property
+    def n_sequences(self) -> int:
+        """Training sequences."""
+        return int(len(self._points) // self.n_frames)
+
+    def draw(
+        self, rng: np.random.Generator, frames: int, points: int, share_near: float
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        """One step's points.
+
+        Returns:
+            sequence and frame numbers, both ``(frames,)``; points ``(frames, points, 3)`` in
+            x, y, z as stored (aligned, not yet turned by the learned rotation); distances
+            ``(frames, points)`` in units of Ω.
+        """
+        which = rng.integers(len(self._points), size=frames)
+        n_near = min(round(points * share_near), self._near)
+        n_far = points - n_near
+        drawn = np.empty((frames, points, 4), np.int16)
+        for row, i in zip(drawn, which, strict=True):
+            # Points lie in random order already: a run of them is a draw.
+            a = rng.integers(self._near - n_near + 1)
+            b = self._near + rng.integers(self._points.shape[1] - self._near - n_far + 1)
+            row[:n_near] = self._points[i, a : a + n_near]
+            row[n_near:] = self._points[i, b : b + n_far]
+        values = np.multiply(drawn, self._scale, dtype=np.float32)
+        sequence, frame = np.divmod(which, self.n_frames)
+        return sequence, frame, values[..., :3], values[..., 3]
+
+
+def _frame_points(
+    store: ShapeStore,
+    sequence: int,
+    frame: int,
+    *,
+    near: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> NDArray[np.int16]:
+    """Points of one frame, ``(pool_points, 4)`` int16: ``near`` near ones, then the others."""
+    sdf = store.sdf(sequence, frame).astype(np.float32)
+    grid, alignment = store.grid(sequence, frame)
+    # Distances end at the truncation: what is near must end before it.
+    reach = min(recipe.near_um / store.half_extent_um, 0.9 * store.truncation)
+    lookup = _Lookup(sdf, grid, alignment, store.truncation)
+
+    points = np.empty((recipe.pool_points, 4), np.int16)
+    # A voxel's diagonal more: points are drawn around voxel centres and may lie closer than them.
+    slack = float(np.linalg.norm(grid.spacing))
+    candidates = np.flatnonzero(sdf <= reach + slack)
+    filled = 0
+    while filled < near:
+        picked = np.unravel_index(rng.choice(candidates, near), sdf.shape)
+        index = np.stack(picked, axis=1) + rng.uniform(-0.5, 0.5, (near, 3))
+        coords = grid.voxel_to_coords(index) @ alignment
+        found = lookup(coords[np.linalg.norm(coords, axis=1) <= 1])
+        found = found[found[:, 3] <= reach * SCALE / store.truncation][: near - filled]
+        points[filled : filled + len(found)] = found
+        filled += len(found)
+    while filled < len(points):
+        coords = rng.uniform(-1, 1, (2 * (len(points) - filled) + 64, 3))
+        found = lookup(coords[np.linalg.norm(coords, axis=1) <= 1])
+        found = found[found[:, 3] > reach * SCALE / store.truncation][: len(points) - filled]
+        points[filled : filled + len(found)] = found
+        filled += len(found)
+    return points
+
+
+class _Lookup:
+    """Distances at arbitrary points, as rows of int16."""
+
+    def __init__(
+        self,
+        sdf: NDArray[np.float32],
+        grid: Grid,
+        alignment: NDArray[np.float64],
+        truncation: float,
+    ) -> None:
+        self._sdf = sdf
+        self._grid = grid
+        self._alignment = alignment
+        self._truncation = truncation
+
+    def __call__(self, coords: NDArray[np.float64]) -> NDArray[np.int16]:
+        """Rows x, y, z, distance of aligned points ``(n, 3)``."""
+        rows = np.empty((len(coords), 4), np.int16)
+        rows[:, :3] = np.rint(coords * SCALE)
+        where = rows[:, :3].astype(np.float64) / SCALE @ self._alignment.T
+        index = self._grid.coords_to_voxel(where)
+        # Beyond the crop everything is further than the truncation.
+        sdf = map_coordinates(
+            self._sdf, index.T, order=1, mode="constant", cval=self._truncation, prefilter=False
+        )
+        rows[:, 3] = np.rint(sdf * (SCALE / self._truncation))
+        return rows
