@@ -141,7 +141,7 @@ def smooth_union(a: NDArray[Any], b: NDArray[Any], width: float) -> NDArray[Any]
     Source: the quadratic smooth minimum of I. Quilez, "smooth minimum".
     """
     if width <= 0:
-        return np.minimum(a, b)
+        return np.asarray(np.minimum(a, b))
     overlap = np.maximum(width - np.abs(a - b), 0)
     return np.asarray(np.minimum(a, b) - overlap**2 / a.dtype.type(4 * width))
 

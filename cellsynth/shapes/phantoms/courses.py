@@ -43,6 +43,13 @@ _CORRELATION = np.array(
     ]
 )
 
+# Standard deviations of the smoothing, in minutes. From one minute to the next the table's centres
+# jitter by more than nuclei move (their second differences exceed the first); its sizes come in
+# steps of two units, but fall within three minutes before a division.
+_AXIS_MEMORY = 2.5
+_DISTANCE_MEMORY = 2.0
+_SIZE_MEMORY = 1.5
+
 # What no nucleus does from one minute to the next, but a table with a mistaken track does.
 _JUMP_UM = 2.5
 _TURN_LIMIT_DEGREES = 45.0
@@ -114,13 +121,13 @@ def course_from_table(division: TableDivision, division_frame: int, n_frames: in
     first, second = division.daughters
     separation = second.centres_um[:n_after] - first.centres_um[:n_after]
     distance = np.linalg.norm(separation, axis=1)
-    axes = _smooth(separation / distance[:, None], 1.5)
+    axes = _smooth(separation / distance[:, None], _AXIS_MEMORY)
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    distance[1:] = _smooth(distance[1:], 1.0)
-    daughters = [_smooth(d.diameters_um[:n_after], 1.5) for d in (first, second)]
+    distance[1:] = _smooth(distance[1:], _DISTANCE_MEMORY)
+    daughters = [_smooth(d.diameters_um[:n_after], _SIZE_MEMORY) for d in (first, second)]
     return Course(
         (division.mother.name, first.name, second.name),
-        _smooth(division.mother.diameters_um[-division_frame:], 1.5),
+        _smooth(division.mother.diameters_um[-division_frame:], _SIZE_MEMORY),
         np.stack(daughters, axis=1),
         distance[:, None] * axes,
     )
