@@ -15,7 +15,7 @@ from pathlib import Path
 from cellsynth.errors import BundleError, MissingError, StorageError
 from cellsynth.presets.tensors import refuse_pickle
 
-__all__ = ["Container", "open_container"]
+__all__ = ["Container", "is_file", "is_folder", "open_container"]
 
 MAX_FILE = 256 * 2**20
 MAX_TOTAL = 512 * 2**20
@@ -44,14 +44,18 @@ def open_container(path: Path) -> Container:
 
     Raises:
         MissingError: Nothing is there.
+        StorageError: It cannot be read.
         BundleError: A pickle, neither folder nor zip, or a zip that is unsafe or damaged.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _folder(path)
-    if not path.is_file():
+    if not is_file(path):
         raise MissingError(f"{path} is not there; expected a preset's folder or zip")
-    with path.open("rb") as file:
-        start = file.read(16)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
     # By name alone here: a zip is welcome as a container, and what is in it is judged below.
     refuse_pickle(b"" if start[:4] == b"PK\x03\x04" else start, str(path))
     if not zipfile.is_zipfile(path):
@@ -59,8 +63,27 @@ def open_container(path: Path) -> Container:
     return _zip(path)
 
 
+def is_file(path: Path) -> bool:
+    """Whether a file is there that we may look at; a name too long for a file is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there that we may look at."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
 def _folder(path: Path) -> Container:
-    names = frozenset(entry.name for entry in path.iterdir() if entry.is_file())
+    try:
+        names = frozenset(entry.name for entry in path.iterdir() if is_file(entry))
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}") from error
 
     def read(name: str) -> bytes:
         if name not in names:
@@ -81,7 +104,7 @@ def _zip(path: Path) -> Container:
     try:
         with zipfile.ZipFile(path) as archive:
             members = _judged(path, archive.infolist())
-    except (zipfile.BadZipFile, UnicodeDecodeError, ValueError, OSError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{path} is a damaged zip ({error})") from None
@@ -94,7 +117,7 @@ def _zip(path: Path) -> Container:
                 # The size in the directory was judged; a member that says less than it holds
                 # is cut there and then fails its checksum.
                 return file.read(members[name].file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, NotImplementedError, zlib.error, EOFError, OSError) as error:
             raise BundleError(f"{path}: {name} is damaged ({error})") from None
 
     return Container(path, frozenset(members), read)

@@ -16,10 +16,10 @@ M = TypeVar("M", bound=BaseModel)
 
 _WORDS = {
     "missing": "is missing",
-    "greater_than": "must be above {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be below {lt}",
-    "less_than_equal": "must be at most {le}",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
     "literal_error": "must be {expected}",
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",

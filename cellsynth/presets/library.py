@@ -16,6 +16,7 @@ from cellsynth.presets.bundle import (
     read_preset,
     renamed_when_whole,
 )
+from cellsynth.presets.container import is_file, is_folder
 from cellsynth.presets.judge import nearest
 from cellsynth.presets.models import Preset
 
@@ -67,14 +68,13 @@ def find_preset(name_or_path: str | Path) -> Bundle:
         BundleError: It is there and cannot be trusted, see :func:`read_bundle`.
     """
     path = Path(name_or_path)
-    name = str(name_or_path)
     # A folder that happens to carry the name, such as a data set in the current folder, is no
     # preset; the search goes on.
-    if path.is_file() or (path / PRESET).is_file():
+    if is_file(path) or is_file(path / PRESET):
         return read_bundle(path)
-    is_name = isinstance(name_or_path, str) and path.name == name and path.suffix != ".zip"
-    if not is_name:
-        if path.is_dir():
+    name = name_or_path if isinstance(name_or_path, str) else ""
+    if name in {"", ".."} or path.name != name or path.suffix == ".zip":
+        if is_folder(path):
             raise MissingError(f"{path}: {PRESET} is missing; expected a preset's folder")
         raise MissingError(f"{path} is not there; expected a preset's folder or zip")
     for folder in preset_folders():
@@ -132,7 +132,7 @@ def _shipped() -> Path:
 
 def _named(folder: Path, name: str) -> Path | None:
     for path in (folder / name, folder / f"{name}.zip"):
-        if (path / PRESET).is_file() or (path.suffix == ".zip" and path.is_file()):
+        if is_file(path / PRESET) or (path.suffix == ".zip" and is_file(path)):
             return path
     return None
 
