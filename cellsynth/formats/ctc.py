@@ -8,38 +8,20 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sized
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.errors import (
-    FormatError,
-    InputError,
-    InUseError,
-    MissingError,
-    ShapeError,
-    StorageError,
-)
-from cellsynth.formats.ctc_names import (
-    FOLDERS,
-    frame_digits,
-    is_sequence_name,
-    list_folder,
-    sequence_names,
-)
-from cellsynth.formats.ctc_table import format_table, read_table
-from cellsynth.formats.label_tiff import write_labels
-from cellsynth.formats.lineage import Lineage, presence_faults, raise_first
-from cellsynth.formats.storage import link_or_copy, remove, storing
+from cellsynth.errors import FormatError, InputError, InUseError, MissingError
+from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
+from cellsynth.formats.ctc_table import read_table
+from cellsynth.formats.ctc_writer import CTCWriter, Piece, write_ctc
+from cellsynth.formats.lineage import Lineage
+from cellsynth.formats.storage import link_or_copy, storing
 from cellsynth.formats.tiff_reading import (
     FrameHeader,
-    distinct_labels,
     read_frame_interval_s,
     read_header,
     read_labels,
@@ -58,7 +40,6 @@ __all__ = [
 
 StrPath = str | os.PathLike[str]
 Triple = tuple[float, float, float]
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -174,202 +155,6 @@ def _open_sequence(root: Path, name: str, kind: str, paths: dict[int, Path]) -> 
         voxel_size_um=read_voxel_size_um(any_path),
         frame_interval_s=read_frame_interval_s(any_path),
     )
-
-
-class Piece(NamedTuple):
-    """A frame given as its interesting part: labels ``(z, y, x)``, where they lie, in what."""
-
-    crop: NDArray[np.uint16]
-    offset: Shape
-    shape: Shape
-
-
-class CTCWriter:
-    """Writes one sequence: ``NN_GT/TRA`` with its table and, as hard links, ``NN_GT/SEG``.
-
-    Frames may be written in any order and from several threads. Used as a context manager it
-    leaves nothing behind where the block fails or :meth:`finish` was not reached.
-
-    Args:
-        root: Folder of the data set; it is made where it is missing.
-        name: Number of the sequence, as ``"01"``.
-        n_frames: Number of frames, from which file names get 3 or 4 digits.
-        voxel_size_um: ``(z, y, x)`` in µm.
-        frame_interval_s: Seconds between frames.
-        seg: Whether to make the SEG folder too.
-
-    Raises:
-        InUseError: The sequence is there already.
-        StorageError: The disk refused.
-    """
-
-    def __init__(
-        self,
-        root: StrPath,
-        name: str,
-        *,
-        n_frames: int,
-        voxel_size_um: Triple,
-        frame_interval_s: float | None = None,
-        seg: bool = True,
-    ) -> None:
-        if not 1 <= n_frames <= 10_000:
-            raise InputError(f"number of frames must be 1 … 10000, got {n_frames}")
-        if not is_sequence_name(name):
-            raise InputError(f"a sequence is named 01, 02 … 99, 100 …, got {name!r}")
-        self.folder = Path(root) / f"{name}_GT"
-        self.n_frames = n_frames
-        self._voxel_size_um = voxel_size_um
-        self._frame_interval_s = frame_interval_s
-        self._seg = seg
-        self._digits = frame_digits(n_frames)
-        self._shape: Shape | None = None
-        self._labels: dict[int, set[int]] = {}
-        self._finished = False
-        self._tra = FOLDERS["TRA"].of(Path(root), name)
-        if self.folder.exists():
-            raise InUseError(f"{self.folder} is there already; choose another folder or remove it")
-        self._root_is_ours = not Path(root).exists()
-        try:
-            with storing(self._tra):
-                self._tra.mkdir(parents=True)
-        except StorageError:
-            self.abort()
-            raise
-
-    def __enter__(self) -> CTCWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._finished:
-            self.abort()
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        remove(self.folder)
-        if self._root_is_ours:
-            with suppress(OSError):  # somebody else put something there meanwhile
-                self.folder.parent.rmdir()
-
-    def write_frame(
-        self,
-        t: int,
-        crop: NDArray[np.uint16],
-        *,
-        offset: Shape = (0, 0, 0),
-        shape: Shape | None = None,
-    ) -> Path:
-        """Write frame ``t`` and return its file.
-
-        Args:
-            t: Frame number, from 0.
-            crop: Labels ``(z, y, x)``, uint16; the frame is background around them.
-            offset: Where in the frame the crop lies, ``(z, y, x)``.
-            shape: Shape of the frame; None is that of the crop.
-
-        Raises:
-            InputError: No such frame, one written before, or labels that are not uint16.
-            ShapeError: The frames differ in shape, or the crop sticks out.
-            StorageError: The disk refused.
-        """
-        if not 0 <= t < self.n_frames or t in self._labels:
-            what = (
-                "was written before" if t in self._labels else f"is not in 0 … {self.n_frames - 1}"
-            )
-            raise InputError(f"{self.folder.name}: frame {t} {what}")
-        whole: Shape = crop.shape if shape is None else shape
-        self._shape = self._shape or whole
-        if whole != self._shape:
-            raise ShapeError(
-                f"{self.folder.name}: frame {t} has shape {whole}, others {self._shape}"
-            )
-        path = self._tra / FOLDERS["TRA"].file(t, self._digits)
-        write_labels(
-            path,
-            crop,
-            shape=whole,
-            offset=offset,
-            voxel_size_um=self._voxel_size_um,
-            frame_interval_s=self._frame_interval_s,
-        )
-        self._labels[t] = distinct_labels(crop)
-        return path
-
-    def finish(self, lineage: Lineage) -> Path:
-        """Write the lineage, link SEG, and return the sequence's ``NN_GT`` folder.
-
-        Raises:
-            InputError: A frame is missing, or the lineage breaks a rule or contradicts the masks.
-            StorageError: The disk refused.
-        """
-        missing = sorted(set(range(self.n_frames)) - self._labels.keys())
-        if missing:
-            raise InputError(
-                f"{self.folder.name}: frame {missing[0]} was not written "
-                f"({len(missing)} of {self.n_frames} missing)"
-            )
-        lineage.check(self.n_frames)
-        raise_first(self.folder.name, presence_faults(lineage.tracklets, self._labels))
-        table = self._tra / "man_track.txt"
-        with storing(table):
-            table.write_bytes(format_table(lineage).encode("ascii"))
-        if self._seg:
-            seg = self.folder / "SEG"
-            with storing(seg):
-                seg.mkdir()
-            for t in range(self.n_frames):
-                link_or_copy(
-                    self._tra / FOLDERS["TRA"].file(t, self._digits),
-                    seg / FOLDERS["SEG"].file(t, self._digits),
-                )
-        self._finished = True
-        return self.folder
-
-
-def write_ctc(
-    root: StrPath,
-    name: str,
-    frames: Iterable[NDArray[np.uint16] | Piece],
-    lineage: Lineage,
-    *,
-    voxel_size_um: Triple,
-    frame_interval_s: float | None = None,
-    seg: bool = True,
-    n_frames: int | None = None,
-) -> Path:
-    """Write a whole sequence, or nothing; arguments and errors as :class:`CTCWriter`.
-
-    Args:
-        frames: One after another, whole frames ``(z, y, x)`` or :class:`Piece`.
-        n_frames: Their number, where ``frames`` has no length.
-
-    Returns:
-        The sequence's ``NN_GT`` folder.
-    """
-    if n_frames is None:
-        if not isinstance(frames, Sized):
-            raise InputError("write_ctc needs n_frames where frames have no length")
-        n_frames = len(frames)
-    with CTCWriter(
-        root,
-        name,
-        n_frames=n_frames,
-        voxel_size_um=voxel_size_um,
-        frame_interval_s=frame_interval_s,
-        seg=seg,
-    ) as writer:
-        for t, frame in enumerate(frames):
-            if isinstance(frame, tuple):
-                crop, offset, shape = frame
-                writer.write_frame(t, crop, offset=offset, shape=shape)
-            else:
-                writer.write_frame(t, frame)
-        return writer.finish(lineage)
 
 
 def stage_results(root: StrPath, out: StrPath, kind: str = "RES") -> list[Path]:

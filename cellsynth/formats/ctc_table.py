@@ -16,7 +16,7 @@ from cellsynth.formats.lineage import Lineage, Tracklet
 
 __all__ = ["LineProblem", "format_table", "parse_table", "read_table", "read_table_text"]
 
-_STRICT_LINE = re.compile(r"[0-9]+ [0-9]+ [0-9]+ [0-9]+")
+_STRICT_LINE = re.compile(" ".join(4 * ["[0-9]{1,18}"]))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ The rules stand here once. The writer refuses what breaks them, the validator re
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+
+import numpy as np
 
 from cellsynth.errors import InputError
 
@@ -135,7 +137,7 @@ def lineage_faults(
     for row, t in enumerate(tracklets):
         found: list[tuple[str, int | None, str]] = []
         if not 1 <= t.label <= MAX_LABEL:
-            found.append(("label-range", None, f"labels lie in 1 … {MAX_LABEL}"))
+            found.append(("label-range", None, f"label {t.label} is outside 1 … {MAX_LABEL}"))
         if first_row[t.label] != row:
             found.append(
                 ("label-twice", None, f"track {t.label} is listed twice; a label is used once")
@@ -184,50 +186,43 @@ def _parent_fault(t: Tracklet, parent: Tracklet | None) -> tuple[str, int | None
 
 
 def presence_faults(
-    tracklets: Iterable[Tracklet], labels: Mapping[int, Collection[int]]
-) -> list[LineageFault]:
-    """Where tracklets and masks disagree, sorted by frame and label.
+    tracklets: Sequence[Tracklet], labels: Mapping[int, Collection[int]]
+) -> Iterator[LineageFault]:
+    """Where tracklets and masks disagree, by frame and label.
 
     Args:
-        tracklets: The lineage.
+        tracklets: The lineage, in any order.
         labels: Per frame the labels found in its mask. Frames that are not given, because they
             are missing or unreadable, are not judged.
     """
-    alive: dict[int, dict[int, int]] = {frame: {} for frame in labels}
-    spans: dict[int, Tracklet] = {}
+    rows: dict[int, int] = {}
     for row, t in enumerate(tracklets):
-        spans.setdefault(t.label, t)
-        # A table may claim frames 0 … 10⁹; only frames that exist are visited.
-        if t.end - t.begin < len(alive):
-            frames: Iterable[int] = range(t.begin, t.end + 1)
-        else:
-            frames = [frame for frame in alive if t.begin <= frame <= t.end]
-        for frame in frames:
-            if frame in alive:
-                alive[frame].setdefault(t.label, row)
-    faults = []
+        if 1 <= t.label <= MAX_LABEL:  # others are a fault by themselves
+            rows.setdefault(t.label, row)
+    known = [tracklets[row] for row in rows.values()]
+    names = np.array([t.label for t in known], np.int64)
+    begins = np.array([t.begin for t in known], np.int64)
+    ends = np.array([t.end for t in known], np.int64)
     for frame in sorted(labels):
-        found = set(labels[frame])
-        for label in sorted(found ^ alive[frame].keys()):
-            row = alive[frame].get(label, -1)
+        alive = set(names[(begins <= frame) & (frame <= ends)].tolist())
+        for label in sorted(alive ^ set(labels[frame])):
+            row = rows.get(label, -1)
             rule, message = "label-unlisted", f"label {label} is not listed as a track"
-            if label in spans:
-                t = spans[label]
-                is_there = label in found
-                rule = "label-outside-track" if is_there else "label-absent"
+            if row >= 0:
+                t = tracklets[row]
+                rule = "label-absent" if label in alive else "label-outside-track"
                 message = (
-                    f"label {label} is {'present' if is_there else 'absent'}, but its track lasts "
-                    f"from frame {t.begin} to {t.end}"
+                    f"label {label} is {'absent' if label in alive else 'present'}, but its track "
+                    f"lasts from frame {t.begin} to {t.end}"
                 )
-            faults.append(LineageFault(row, frame, label, rule, message))
-    return faults
+            yield LineageFault(row, frame, label, rule, message)
 
 
-def raise_first(where: str, faults: Sequence[LineageFault]) -> None:
+def raise_first(where: str, faults: Iterable[LineageFault]) -> None:
     """Raise the first of these faults, if any, as an :class:`InputError` that counts the rest."""
-    if not faults:
+    first, *others = [*faults] or [None]
+    if first is None:
         return
-    first = faults[0]
     frame = "" if first.frame is None else f" frame {first.frame}"
-    more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+    more = f" (and {len(others)} more faults)" if others else ""
     raise InputError(f"{where}{frame}: {first.message}{more}")
