@@ -123,66 +123,49 @@ class LineageFault:
 
 def lineage_faults(
     tracklets: Sequence[Tracklet], n_frames: int | None = None
-) -> list[LineageFault]:
+) -> Iterator[LineageFault]:
     """What is wrong with these tracklets by themselves, in their own order.
 
     Args:
         tracklets: In any order; labels need not be contiguous.
         n_frames: Number of frames of the sequence, or None where it is not known.
     """
-    faults = []
-    first_row: dict[int, int] = {}
-    for row, tracklet in enumerate(tracklets):
-        first_row.setdefault(tracklet.label, row)
+    rows: dict[int, int] = {}
     for row, t in enumerate(tracklets):
-        found: list[tuple[str, int | None, str]] = []
-        if not 1 <= t.label <= MAX_LABEL:
-            found.append(("label-range", None, f"label {t.label} is outside 1 … {MAX_LABEL}"))
-        if first_row[t.label] != row:
-            found.append(
-                ("label-twice", None, f"track {t.label} is listed twice; a label is used once")
-            )
-        if t.begin > t.end:
-            found.append(
-                (
-                    "begin-after-end",
-                    t.begin,
-                    f"track {t.label} begins in frame {t.begin} and ends"
-                    f" in frame {t.end}; a track ends in or after its first frame",
-                )
-            )
-        found += [("frame-range", *fault) for fault in _frame_faults(t, n_frames)]
-        if t.parent:
-            parent = first_row.get(t.parent)
-            fault = _parent_fault(t, None if parent is None else tracklets[parent])
-            found += [fault] if fault else []
-        faults += [LineageFault(row, frame, t.label, rule, text) for rule, frame, text in found]
-    return faults
+        rows.setdefault(t.label, row)
+    for row, t in enumerate(tracklets):
+        if rows[t.label] != row:
+            message = f"track {t.label} is listed twice; a label is used once"
+            yield LineageFault(row, None, t.label, "label-twice", message)
+        parent = tracklets[rows[t.parent]] if t.parent in rows else None
+        for rule, frame, message in _tracklet_faults(t, n_frames, parent):
+            yield LineageFault(row, frame, t.label, rule, message)
 
 
-def _frame_faults(t: Tracklet, n_frames: int | None) -> list[tuple[int, str]]:
-    outside = {f for f in (t.begin, t.end) if f < 0 or (n_frames is not None and f >= n_frames)}
-    limit = "…" if n_frames is None else f"… {n_frames - 1}"
-    return [
-        (f, f"track {t.label} names frame {f}; the sequence has frames 0 {limit}")
-        for f in sorted(outside)
-    ]
-
-
-def _parent_fault(t: Tracklet, parent: Tracklet | None) -> tuple[str, int | None, str] | None:
+def _tracklet_faults(
+    t: Tracklet, n_frames: int | None, parent: Tracklet | None
+) -> Iterator[tuple[str, int | None, str]]:
+    """Rule, frame and message of what is wrong with one tracklet."""
+    name = f"track {t.label}"
+    if not 1 <= t.label <= MAX_LABEL:
+        yield "label-range", None, f"label {t.label} is outside 1 … {MAX_LABEL}"
+    if t.begin > t.end:
+        message = f"{name} begins in frame {t.begin} and ends in frame {t.end}"
+        yield "begin-after-end", t.begin, f"{message}; a track ends in or after its first frame"
+    for frame in sorted({t.begin, t.end}):
+        if frame < 0 or (n_frames is not None and frame >= n_frames):
+            last = "" if n_frames is None else f" {n_frames - 1}"
+            message = f"{name} names frame {frame}; the sequence has frames 0 …{last}"
+            yield "frame-range", frame, message
     if t.parent == t.label:
-        return "parent-self", t.begin, f"track {t.label} is its own parent"
-    if parent is None:
-        message = f"track {t.label} names parent {t.parent}, which is not listed"
-        return "parent-unlisted", t.begin, f"{message}; use 0 for no parent"
-    if parent.end >= t.begin:
-        return (
-            "parent-late",
-            t.begin,
-            f"track {t.label} begins in frame {t.begin} but its parent {t.parent} ends in frame "
-            f"{parent.end}; a parent ends before its daughters begin",
-        )
-    return None
+        yield "parent-self", t.begin, f"{name} is its own parent"
+    elif t.parent and parent is None:
+        message = f"{name} names parent {t.parent}, which is not listed; use 0 for no parent"
+        yield "parent-unlisted", t.begin, message
+    elif t.parent and parent and parent.end >= t.begin:
+        message = f"{name} begins in frame {t.begin} but its parent {t.parent} ends in frame"
+        message += f" {parent.end}; a parent ends before its daughters begin"
+        yield "parent-late", t.begin, message
 
 
 def presence_faults(
@@ -220,9 +203,10 @@ def presence_faults(
 
 def raise_first(where: str, faults: Iterable[LineageFault]) -> None:
     """Raise the first of these faults, if any, as an :class:`InputError` that counts the rest."""
-    first, *others = [*faults] or [None]
-    if first is None:
+    found = list(faults)
+    if not found:
         return
+    first = found[0]
     frame = "" if first.frame is None else f" frame {first.frame}"
-    more = f" (and {len(others)} more faults)" if others else ""
+    more = f" (and {len(found) - 1} more faults)" if len(found) > 1 else ""
     raise InputError(f"{where}{frame}: {first.message}{more}")
