@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cellsynth.errors import InputError, ShapeError
 from cellsynth.geometry import Triple
+from cellsynth.shapes.cell_mask import bounding_box
 
 __all__ = ["signed_distance"]
 
@@ -58,7 +59,7 @@ def signed_distance(
         raise InputError(f"voxel size must be three numbers above 0, got {voxel_size_um}")
     if limit_um is not None and not limit_um > 0:
         raise InputError(f"distance limit must be above 0 µm, got {limit_um}")
-    box = _bounding_box(inside, grow=1)
+    box = bounding_box(inside, grow=1)
     if box is None or inside.all():
         found = "all 0" if box is None else "inside everywhere"
         raise ShapeError(
@@ -107,15 +108,3 @@ def _min_of_shifts(lines: NDArray[np.float32], step: float, high: float) -> NDAr
         if k % _LOOK_EVERY == 0:
             high = float(best.max())
     return best
-
-
-def _bounding_box(inside: NDArray[np.bool_], *, grow: int) -> tuple[slice, slice, slice] | None:
-    """Slices of the smallest box around ``inside``, grown on each side within the array."""
-    slices = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        at = np.flatnonzero(inside.any(axis=others))
-        if not at.size:
-            return None
-        slices.append(slice(max(0, int(at[0]) - grow), int(at[-1]) + 1 + grow))
-    return slices[0], slices[1], slices[2]

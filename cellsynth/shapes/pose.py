@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.geometry import Triple
-from cellsynth.shapes.cells import CellSequence, Piece
+from cellsynth.shapes.cell_mask import CellMask
+from cellsynth.shapes.cells import CellSequence
 
 __all__ = ["ORIENTATIONS", "Orientation", "Pose", "measure_pose"]
 
@@ -59,8 +60,8 @@ def measure_pose(cell: CellSequence, orientation: Orientation) -> Pose:
     """
     radius_um = 0.0
     moments = []
-    for piece in cell.pieces:
-        of_frame, farthest_um = _measure_frame(piece, cell.source.voxel_size_um)
+    for mask in cell.masks:
+        of_frame, farthest_um = _measure_frame(mask, cell.source.voxel_size_um)
         moments.append(of_frame)
         radius_um = max(radius_um, farthest_um)
     n_frames = len(moments)
@@ -74,14 +75,14 @@ def measure_pose(cell: CellSequence, orientation: Orientation) -> Pose:
         for of_frame in moments[1:]:
             axes.append(_nearest_signs(_principal_axes(of_frame), axes[-1]))
         alignment = np.stack(axes)
-    centroids = np.array([piece.centroid for piece in cell.pieces])
+    centroids = np.array([mask.centroid for mask in cell.masks])
     return Pose(centroids, radius_um, alignment)
 
 
-def _measure_frame(piece: Piece, voxel_size_um: Triple) -> tuple[_Moments, float]:
+def _measure_frame(mask: CellMask, voxel_size_um: Triple) -> tuple[_Moments, float]:
     """Moments about the centroid, and the distance of the farthest voxel in µm."""
-    zyx = np.stack(np.nonzero(piece.mask())).astype(np.float64)  # (3, voxels)
-    zyx += (np.array(piece.offset) - np.array(piece.centroid))[:, None]
+    zyx = np.stack(np.nonzero(mask.voxels())).astype(np.float64)  # (3, voxels)
+    zyx += (np.array(mask.offset) - np.array(mask.centroid))[:, None]
     zyx *= np.array(voxel_size_um)[:, None]
     xyz = zyx[::-1]
     products = xyz[_FIRST] * xyz[_SECOND]  # (6, voxels)

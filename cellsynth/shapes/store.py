@@ -17,7 +17,6 @@ Layout (Zarr v3)::
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -27,9 +26,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from cellsynth.errors import FormatError, InputError, InUseError, MissingError, StorageError
+from cellsynth.errors import FormatError, InputError, InUseError, MissingError
+from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import Grid, Triple
-from cellsynth.shapes.cells import CellSequence, as_index
+from cellsynth.shapes.cell_mask import as_index, box_at
+from cellsynth.shapes.cells import CellSequence
 from cellsynth.shapes.distance import signed_distance
 from cellsynth.shapes.pose import ORIENTATIONS, Orientation, Pose, measure_pose
 
@@ -86,43 +87,41 @@ def build_store(
             f"{half_extent_um:g}; pass at least {_round_up(radius_um * _HEADROOM, digits=2):g}"
         )
     partial = path.with_name(f".{path.name}.partial")
-    try:
-        # A killed run leaves this folder; it is ours to replace.
-        shutil.rmtree(partial, ignore_errors=True)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        root = zarr.open_group(str(partial), mode="w", zarr_format=3)
-        root.attrs.update(
-            {
-                "format": FORMAT,
-                "version": VERSION,
-                "half_extent_um": float(half_extent_um),
-                "frame_interval_s": float(cells[0].source.frame_interval_s),
-                "n_frames": cells[0].n_frames,
-                "truncation": float(truncation),
-                "orientation": orientation,
-                "assumed": sorted({a for cell in cells for a in cell.source.assumed}),
-                "sources": sorted({cell.source.name for cell in cells}),
-            }
-        )
-        total = sum(cell.n_frames for cell in cells)
-        done = 0
-        for i, (cell, pose) in enumerate(zip(cells, poses, strict=True)):
-            group = root.create_group(f"{i:04d}")
-            for _ in _write_cell(group, cell, pose, half_extent_um, truncation):
-                done += 1
-                if on_progress is not None:
-                    on_progress(done, total)
-        partial.rename(path)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise StorageError(
-            f"{path}: cannot be written: {error.strerror or error}; free space or choose another "
-            "folder"
-        ) from error
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+    with storing(path):
+        try:
+            remove(partial)  # a killed run leaves this folder; it is ours to replace
+            path.parent.mkdir(parents=True, exist_ok=True)
+            root = zarr.open_group(str(partial), mode="w", zarr_format=3)
+            root.attrs.update(_attributes(cells, orientation, half_extent_um, truncation))
+            total = sum(cell.n_frames for cell in cells)
+            done = 0
+            for i, (cell, pose) in enumerate(zip(cells, poses, strict=True)):
+                group = root.create_group(f"{i:04d}")
+                for _ in _write_cell(group, cell, pose, half_extent_um, truncation):
+                    done += 1
+                    if on_progress is not None:
+                        on_progress(done, total)
+            partial.rename(path)
+        except BaseException:
+            remove(partial)
+            raise
     return ShapeStore.open(path)
+
+
+def _attributes(
+    cells: Sequence[CellSequence], orientation: str, half_extent_um: float, truncation: float
+) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "half_extent_um": float(half_extent_um),
+        "frame_interval_s": float(cells[0].source.frame_interval_s),
+        "n_frames": cells[0].n_frames,
+        "truncation": float(truncation),
+        "orientation": orientation,
+        "assumed": sorted({a for cell in cells for a in cell.source.assumed}),
+        "sources": sorted({cell.source.name for cell in cells}),
+    }
 
 
 def _check(
@@ -163,7 +162,7 @@ def _write_cell(
     limit_um = truncation * half_extent_um
     # The outermost voxel centres are to be at least the truncation away from the cell's faces.
     margin = [math.ceil(limit_um / s + 0.5) for s in voxel]
-    largest = np.max([piece.shape for piece in cell.pieces], axis=0)
+    largest = np.max([mask.shape for mask in cell.masks], axis=0)
     shape = as_index(largest + 2 * np.array(margin))
     group.attrs.update(
         {
@@ -182,16 +181,14 @@ def _write_cell(
         dimension_names=("t", "z", "y", "x"),
     )
     origin_um = np.empty((cell.n_frames, 3))
-    for t, piece in enumerate(cell.pieces):
-        before = (np.array(shape) - piece.shape) // 2
-        mask = np.zeros(shape, dtype=bool)
-        mask[tuple(slice(b, b + n) for b, n in zip(before, piece.shape, strict=True))] = (
-            piece.mask()
-        )
-        distance = signed_distance(mask, voxel, limit_um=limit_um)
+    for t, mask in enumerate(cell.masks):
+        before = (np.array(shape) - mask.shape) // 2
+        inside = np.zeros(shape, dtype=bool)
+        inside[box_at(before, mask.shape)] = mask.voxels()
+        distance = signed_distance(inside, voxel, limit_um=limit_um)
         distance *= 1 / half_extent_um
         sdf[t] = distance.astype(np.float16)
-        origin_um[t] = (np.array(piece.offset) - before - pose.centroids[t]) * np.array(voxel)
+        origin_um[t] = (np.array(mask.offset) - before - pose.centroids[t]) * np.array(voxel)
         yield t
     group.create_array("origin_um", data=origin_um)
     group.create_array("alignment", data=pose.alignment)

@@ -9,7 +9,8 @@ import zarr
 from cellsynth.errors import FormatError, InputError, InUseError, MissingError, StorageError
 from cellsynth.geometry import rotation_angle
 from cellsynth.shapes import store as store_module
-from cellsynth.shapes.cells import CellSequence, Piece
+from cellsynth.shapes.cell_mask import CellMask
+from cellsynth.shapes.cells import CellSequence
 from cellsynth.shapes.distance import signed_distance
 from cellsynth.shapes.store import ShapeStore, build_store
 
@@ -42,7 +43,7 @@ def cut(masks, source, name="01 track 1"):
     for mask in masks:
         at = [(int(i.min()), int(i.max()) + 1) for i in np.nonzero(mask)]
         box = tuple(slice(*a) for a in at)
-        pieces.append(Piece.of(mask[box], tuple(a[0] for a in at)))
+        pieces.append(CellMask.of(mask[box], tuple(a[0] for a in at)))
     n = len(masks)
     return CellSequence(name, source, tuple(range(n)), (frozenset({1}),) * n, tuple(pieces))
 
