@@ -162,12 +162,13 @@ def _directories(
     are BigTIFF (``big``), which few programs outside microscopy read.
     """
     n_pages, height, width = shape
-    resolutions = [_per_um(size) for size in (voxel_size_um[2], voxel_size_um[1])]
-    extra = b"".join(struct.pack("<II", r.numerator, r.denominator) for r in resolutions)
-    extra += description
+    fractions = [_per_um(size) for size in (voxel_size_um[2], voxel_size_um[1])]
+    resolutions = b"".join(struct.pack("<II", f.numerator, f.denominator) for f in fractions)
     if big is None:
         # 200 bytes are more than a directory of plain TIFF takes.
-        big = 200 * (n_pages + 1) + len(extra) + sum(map(len, strips)) > _CLASSIC_LIMIT
+        big = 200 * (n_pages + 1) + len(description) + sum(map(len, strips)) > _CLASSIC_LIMIT
+    # A value that fits into its entry stands there; the 8 bytes of a fraction do in BigTIFF.
+    extra = description if big else resolutions + description
     header = b"II\x2b\0\x08\0\0\0" + struct.pack("<Q", 16) if big else b"II\x2a\0\x08\0\0\0"
     count_format, entry_format, next_format = (
         ("<Q", "<HHQQ", "<Q") if big else ("<H", "<HHII", "<I")
@@ -202,9 +203,9 @@ def _directories(
     for strip in strips:
         starts.append(starts[-1] + len(strip))
     for i, tag in enumerate((282, 283)):
-        # What fits into the entry stands there: 8 bytes do in BigTIFF.
-        value = int.from_bytes(extra[8 * i : 8 * i + 8], "little") if big else extra_at + 8 * i
-        entries[tag] = (_RATIONAL, 1, value)
+        inline = int.from_bytes(resolutions[8 * i : 8 * i + 8], "little")
+        entries[tag] = (_RATIONAL, 1, inline if big else extra_at + 8 * i)
+    description_at = starts[0] - len(description)
 
     parts = [header]
     position = len(header)
@@ -212,7 +213,7 @@ def _directories(
         position += directory_size + (entry_size if page == 0 else 0)
         entries[273] = (*entries[273][:2], starts[strip_index])
         entries[279] = (*entries[279][:2], len(strips[strip_index]))
-        text = {270: (_ASCII, len(description), extra_at + 16)} if page == 0 else {}
+        text = {270: (_ASCII, len(description), description_at)} if page == 0 else {}
         tags = sorted((entries | text).items())  # TIFF wants them in ascending order
         parts.append(struct.pack(count_format, len(tags)))
         parts += [struct.pack(entry_format, tag, *entry) for tag, entry in tags]

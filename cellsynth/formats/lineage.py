@@ -157,12 +157,14 @@ def _tracklet_faults(
             last = "" if n_frames is None else f" {n_frames - 1}"
             message = f"{name} names frame {frame}; the sequence has frames 0 …{last}"
             yield "frame-range", frame, message
+    if not t.parent:
+        return
     if t.parent == t.label:
         yield "parent-self", t.begin, f"{name} is its own parent"
-    elif t.parent and parent is None:
+    elif parent is None:
         message = f"{name} names parent {t.parent}, which is not listed; use 0 for no parent"
         yield "parent-unlisted", t.begin, message
-    elif t.parent and parent and parent.end >= t.begin:
+    elif parent.end >= t.begin:
         message = f"{name} begins in frame {t.begin} but its parent {t.parent} ends in frame"
         message += f" {parent.end}; a parent ends before its daughters begin"
         yield "parent-late", t.begin, message

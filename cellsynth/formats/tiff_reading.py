@@ -81,14 +81,7 @@ def read_header(path: StrPath) -> FrameHeader:
         MissingError: There is no such file.
         StorageError: The file may not be read.
     """
-    with _opened(path) as (tiff, series):
-        size = tiff.filehandle.size
-        for page in series.pages:
-            if page is None or any(
-                start + length > size
-                for start, length in zip(page.dataoffsets, page.databytecounts, strict=True)
-            ):
-                raise FormatError(f"{os.fspath(path)} ends too early; copy or export it again")
+    with _opened(path) as (_, series):
         return _header(series)
 
 
@@ -167,26 +160,37 @@ def read_frame_interval_s(path: StrPath) -> float | None:
         )
 
 
-class _NotFromThisThread(logging.Filter):
-    """Keeps tifffile's remarks on broken files off the console; we raise instead."""
+class _Remarks(logging.Filter):
+    """Keeps this thread's remarks by tifffile off the console, and notes whether pages are lost.
+
+    Where the chain of pages breaks, tifffile says so to its log and goes on with those it has.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._thread = threading.get_ident()
+        self.pages_lost = False
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.thread != self._thread
+        if record.thread != self._thread:
+            return True
+        if record.levelno >= logging.ERROR and "TiffPages" in record.getMessage():
+            self.pages_lost = True
+        return False
 
 
 @contextmanager
 def _opened(path: StrPath) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPageSeries]]:
     """The file and its one image; errors inside the block are errors of the file."""
     name = os.fspath(path)
-    logger, quiet = logging.getLogger("tifffile"), _NotFromThisThread()
-    logger.addFilter(quiet)
+    logger, remarks = logging.getLogger("tifffile"), _Remarks()
+    logger.addFilter(remarks)
     try:
         with tifffile.TiffFile(Path(path)) as tiff:
-            yield tiff, _only_series(name, tiff)
+            series = _only_series(name, tiff)
+            if remarks.pages_lost or _ends_early(tiff, series):
+                raise FormatError(f"{name} ends too early; copy or export it again")
+            yield tiff, series
     except CellsynthError:
         raise
     except FileNotFoundError as error:
@@ -203,18 +207,30 @@ def _opened(path: StrPath) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPag
         reason = " ".join(str(error).split()) or type(error).__name__
         raise FormatError(f"{name} is not a readable TIFF file: {reason}") from error
     finally:
-        logger.removeFilter(quiet)
+        logger.removeFilter(remarks)
 
 
 def _only_series(name: str, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     if len(tiff.series) != 1:
         shapes = " and ".join(str(s.shape) for s in tiff.series[:2]) or "no image"
         raise FormatError(f"{name} holds {shapes}; all pages of a frame have one size")
-    series = tiff.series[0]
-    announced = (tiff.imagej_metadata or {}).get("images", 1)
-    if announced > math.prod(_header(series).shape[:-2]):
-        raise FormatError(f"{name} announces {announced} pages and ends before the last")
-    return series
+    return tiff.series[0]
+
+
+def _ends_early(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> bool:
+    """Whether pages or parts of them lie beyond the end of the file."""
+    size = tiff.filehandle.size
+    if series.dataoffset is not None:  # uncompressed, one page after another
+        return series.dataoffset + series.nbytes > size
+    pages = [page for page in series.pages if page is not None]
+    if len(pages) * math.prod(pages[0].shape) < math.prod(series.shape):
+        return True
+    # tifffile shows strips that are not there as background.
+    return any(
+        len(page.dataoffsets) < math.prod(page.chunked)
+        or any(a + n > size for a, n in zip(page.dataoffsets, page.databytecounts, strict=True))
+        for page in pages
+    )
 
 
 def _header(series: tifffile.TiffPageSeries) -> FrameHeader:
