@@ -101,13 +101,14 @@ def draw_course(rng: np.random.Generator, division_frame: int, n_frames: int, na
     knots = [m + d * score for (m, d), score in zip(_DISTANCES_UM, scores[3:], strict=True)]
     knots[1] = max(knots[1], knots[0])
     # Steady from the seventh frame on: the last published figure.
-    path = PchipInterpolator([*_DISTANCE_MINUTES, 60], [*knots, knots[-1]])
+    last_minute = _DISTANCE_MINUTES[-1]
+    distances = PchipInterpolator(_DISTANCE_MINUTES, knots)(np.minimum(minutes, last_minute))
     axis = _unit(rng.standard_normal(3))
     side = _unit(np.cross(axis, rng.standard_normal(3)))
     turn = math.radians(max(0.0, rng.normal(*_TURN_DEGREES)))
     angles = (turn * _settling(minutes, 5.0))[:, None]
     axes = np.cos(angles) * axis + np.sin(angles) * side
-    return Course((name, name + "a", name + "p"), before, after, path(minutes)[:, None] * axes)
+    return Course((name, name + "a", name + "p"), before, after, distances[:, None] * axes)
 
 
 def course_from_table(division: TableDivision, division_frame: int, n_frames: int) -> Course:
@@ -123,7 +124,8 @@ def course_from_table(division: TableDivision, division_frame: int, n_frames: in
     distance = np.linalg.norm(separation, axis=1)
     axes = _smooth(separation / distance[:, None], _AXIS_MEMORY)
     axes /= np.linalg.norm(axes, axis=1, keepdims=True)
-    distance[1:] = _smooth(distance[1:], _DISTANCE_MEMORY)
+    if n_after > 1:
+        distance[1:] = _smooth(distance[1:], _DISTANCE_MEMORY)
     daughters = [_smooth(d.diameters_um[:n_after], _SIZE_MEMORY) for d in (first, second)]
     return Course(
         (division.mother.name, first.name, second.name),

@@ -117,7 +117,7 @@ def write_phantom(
     table = None if lineage is None else read_lineage_table(lineage)
     families = phantom_families(kind, count, frames, seed, table, spread=spread)
     voxel_size_um = voxel_size_um or (VOXEL_UM, VOXEL_UM, VOXEL_UM)
-    partial = out.with_name(f".{out.name}.partial")
+    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
     remove(partial)
     done = itertools.count(1)
 
