@@ -224,7 +224,7 @@ def test_full_disk_leaves_nothing(tmp_path, masks, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(store_module, "signed_distance", full)
-    with pytest.raises(StorageError, match="a: cannot be written: No space left on device"):
+    with pytest.raises(StorageError, match="a could not be written: no space left on device"):
         build_store(tmp_path / "a", [cut(masks, Source())])
     assert not list(tmp_path.iterdir())
 
