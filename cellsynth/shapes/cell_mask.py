@@ -22,7 +22,7 @@ Index = tuple[int, int, int]
 class CellMask:
     """One cell in one frame: its bounding box and, packed small, its voxels.
 
-    A few kilobytes hold a cell of half a million voxels, so that the source is read only once.
+    16 kB hold a ball of half a million voxels, so that the source need be read only once.
 
     Attributes:
         offset: Voxel ``(z, y, x)`` of the frame where the bounding box begins.

@@ -71,7 +71,7 @@ def cut_cells(
 ) -> tuple[list[CellSequence], list[LeftOut]]:
     """Cut single-cell sequences of equal length out of mask sequences.
 
-    Every frame is read once, and one at a time; what stays in memory is a few kilobytes for each
+    Every frame is read once, and one at a time; what stays in memory is 1 to 20 kB for each
     cell and frame. Consecutive sequences of one track do not overlap. A division is as near to
     the middle of its sequence as the tracks allow. A single child continues its parent's track.
 
