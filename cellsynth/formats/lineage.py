@@ -160,10 +160,10 @@ def _tracklet_faults(
     if not t.parent:
         return
     if t.parent == t.label:
-        yield "parent-self", t.begin, f"{name} is its own parent"
+        yield "parent-self", t.begin, f"{name} begins in frame {t.begin} as its own parent"
     elif parent is None:
-        message = f"{name} names parent {t.parent}, which is not listed; use 0 for no parent"
-        yield "parent-unlisted", t.begin, message
+        message = f"{name} begins in frame {t.begin} from parent {t.parent}, which is not listed"
+        yield "parent-unlisted", t.begin, f"{message}; use 0 for no parent"
     elif parent.end >= t.begin:
         message = f"{name} begins in frame {t.begin} but its parent {t.parent} ends in frame"
         message += f" {parent.end}; a parent ends before its daughters begin"

@@ -211,8 +211,10 @@ def _opened(path: StrPath) -> Iterator[tuple[tifffile.TiffFile, tifffile.TiffPag
 
 
 def _only_series(name: str, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    if len(tiff.series) != 1:
-        shapes = " and ".join(str(s.shape) for s in tiff.series[:2]) or "no image"
+    if not tiff.series:
+        raise FormatError(f"{name} is not a readable TIFF file: it holds no image")
+    if len(tiff.series) > 1:
+        shapes = " and ".join(str(series.shape) for series in tiff.series[:2])
         raise FormatError(f"{name} holds {shapes}; all pages of a frame have one size")
     return tiff.series[0]
 
