@@ -44,7 +44,7 @@ GAP_UM = 0.2
 
 FARTHEST_UM = 4.75
 """Farthest a body may reach from the family's centre, so that one family that flies apart (one in
-eight of the table's) does not set the scale of all."""
+seven of the table's) does not set the scale of all."""
 
 # Shape of the mother in her last three frames: distance of the two lobes as a share of its final
 # value, and how far each lobe has become its daughter.
