@@ -2,7 +2,7 @@
 
 A page is one strip, deflated. Most pages of a frame show no cell at all: they are written once
 and pointed to by every blank page, and neither compressed nor held in memory. Equal labels give
-equal bytes (no dates, no program versions).
+equal bytes (no dates, no program versions) as long as zlib is the same.
 
 The voxel size stands where ImageJ and Fiji look for it: x and y in the resolution tags, z as
 ``spacing`` in the image description, with the unit. tifffile reads the same back as ZYX.

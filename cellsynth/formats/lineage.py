@@ -210,5 +210,5 @@ def raise_first(where: str, faults: Iterable[LineageFault]) -> None:
         return
     first = found[0]
     frame = "" if first.frame is None else f" frame {first.frame}"
-    more = f" (and {len(found) - 1} more faults)" if len(found) > 1 else ""
+    more = f" (the first of {len(found)} faults)" if len(found) > 1 else ""
     raise InputError(f"{where}{frame}: {first.message}{more}")

@@ -73,7 +73,7 @@ def test_the_number_of_frames_may_be_unknown() -> None:
 
 def test_check_counts_what_it_does_not_tell() -> None:
     lineage = Lineage((Tracklet(1, 3, 2), Tracklet(2, 1, 1, 2)))
-    message = r"lineage frame 3: track 1 begins in frame 3.* \(and 1 more faults\)"
+    message = r"lineage frame 3: track 1 begins in frame 3.* \(the first of 2 faults\)"
     with pytest.raises(InputError, match=message):
         lineage.check()
 
