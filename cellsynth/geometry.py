@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Grid",
+    "Index",
+    "Triple",
+    "as_index",
     "euler_to_matrix",
     "frame_times",
     "matrix_to_euler",
@@ -33,6 +36,13 @@ __all__ = [
 ]
 
 Triple = tuple[float, float, float]
+Index = tuple[int, int, int]
+
+
+def as_index(values: Any) -> Index:
+    """Three whole numbers ``(z, y, x)`` of any kind as plain ints."""
+    z, y, x = values
+    return int(z), int(y), int(x)
 
 
 @dataclass(frozen=True)

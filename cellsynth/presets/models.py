@@ -19,6 +19,7 @@ __all__ = [
     "Neighbourhood",
     "Origin",
     "Preset",
+    "PresetNames",
     "Recipe",
     "Sampling",
     "Scale",
@@ -118,11 +119,10 @@ class Scale(_Model):
 
 
 class Bound(_Model):
-    """Measured properties of the trained field; the renderer decides by them where to look."""
+    """How steep the trained field is; the renderer decides by it where to look."""
 
     gradient: float = Field(gt=0, description="Largest slope measured")
-    margin: float = Field(ge=1, description="Safety factor on that slope")
-    curvature: float = Field(ge=0, description="Largest second difference measured")
+    margin: float = Field(ge=1, description="Slope that the renderer allows for")
 
 
 class Gaussian(_Model):
@@ -189,6 +189,13 @@ class Training(_Model):
     frames: int = Field(ge=1, description="Frames of all sequences together")
     versions: dict[str, str] = Field(description="Versions of what trained it")
     recipe: Recipe
+
+
+class PresetNames(_Model):
+    """Of a :class:`Preset`, what can be judged before there is one."""
+
+    name: Slug
+    licence: Spdx
 
 
 class Preset(_Model):

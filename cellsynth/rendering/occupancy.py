@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.field.folded import FoldedDecoder
-from cellsynth.geometry import Grid
+from cellsynth.geometry import Grid, Index, as_index
 
 __all__ = ["Occupancy", "occupancy", "occupancy_dense"]
 
@@ -38,8 +38,7 @@ PLATEAU = 0.8
 # Voxels interpolated at once: bounds memory, not results.
 BATCH = 1 << 21
 
-Index = NDArray[np.int64]
-Triple = tuple[int, int, int]
+Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Occupancy:
     """
 
     inside: NDArray[np.bool_]
-    offset: Triple
-    shape: Triple
+    offset: Index
+    shape: Index
     evaluations: int
 
     def to_dense(self) -> NDArray[np.bool_]:
@@ -154,9 +153,9 @@ class _Search:
         self._surface(box, active - low, active, centre_sdf)
         offset = low * self.step
         box = box[tuple(slice(0, n) for n in np.asarray(self.grid.shape) - offset)]
-        return self._finish(np.ascontiguousarray(box), _triple(offset))
+        return self._finish(np.ascontiguousarray(box), as_index(offset))
 
-    def _blocks(self) -> tuple[NDArray[np.bool_], Index, NDArray[np.float32]]:
+    def _blocks(self) -> tuple[NDArray[np.bool_], Indices, NDArray[np.float32]]:
         """Cells decided to be inside ``(z, y, x)``, and the undecided with the field's value."""
         levels = self._levels()
         cells = np.array([axis.cells for axis in self.axes])
@@ -192,11 +191,11 @@ class _Search:
             blocks, sdf = blocks[undecided], sdf[undecided]
         return state[tuple(slice(0, n) for n in cells)], blocks, sdf
 
-    def _levels(self) -> list[Index]:
+    def _levels(self) -> list[Indices]:
         """Block sizes in cells, ``(z, y, x)`` each a power of two, from coarse to single cells."""
         width = self.step * self.spacing
         finest = float(width.min())
-        levels: list[Index] = []
+        levels: list[Indices] = []
         k = 0
         while True:
             # Axes with wide cells join the splitting last, so blocks stay as cubic as can be.
@@ -210,7 +209,7 @@ class _Search:
             k += 1
 
     def _surface(
-        self, box: NDArray[np.bool_], at: Index, cells: Index, centre_sdf: NDArray[np.float32]
+        self, box: NDArray[np.bool_], at: Indices, cells: Indices, centre_sdf: NDArray[np.float32]
     ) -> None:
         """Decide the voxels of the undecided ``cells``, which lie ``at`` these cells of ``box``."""
         if not len(cells):
@@ -254,7 +253,7 @@ class _Search:
         nodes = z.shape[0] * y.shape[0] * x.shape[0]
         return np.ascontiguousarray(kernel.reshape(nodes, -1), np.float32)
 
-    def _finish(self, box: NDArray[np.bool_], offset: Triple) -> Occupancy:
+    def _finish(self, box: NDArray[np.bool_], offset: Index) -> Occupancy:
         if self.field.spec.domain == "ball" and not _box_in_ball(self.grid, offset, box.shape):
             box &= _in_ball(self.grid, offset, box.shape)
         return Occupancy(box, offset, self.grid.shape, self.evaluations)
@@ -268,28 +267,23 @@ class _Search:
         return self.field.inside(coords)
 
 
-def _by_cells(box: NDArray[np.bool_], step: Index) -> NDArray[np.bool_]:
+def _by_cells(box: NDArray[np.bool_], step: Indices) -> NDArray[np.bool_]:
     """A view ``(cells z, step z, cells y, step y, cells x, step x)`` of a box of whole cells."""
     z, y, x = (n // s for n, s in zip(box.shape, step, strict=True))
     return box.reshape(z, step[0], y, step[1], x, step[2])
 
 
-def _axis_squares(grid: Grid, offset: Triple, shape: Any) -> Iterator[NDArray[np.float64]]:
+def _axis_squares(grid: Grid, offset: Index, shape: Any) -> Iterator[NDArray[np.float64]]:
     for o, n, origin, spacing in zip(offset, shape, grid.origin, grid.spacing, strict=True):
         yield (origin + np.arange(o, o + n, dtype=np.float64) * spacing) ** 2
 
 
-def _in_ball(grid: Grid, offset: Triple, shape: Any) -> NDArray[np.bool_]:
+def _in_ball(grid: Grid, offset: Index, shape: Any) -> NDArray[np.bool_]:
     """Which voxels of a box have their centres in the unit ball."""
     z, y, x = _axis_squares(grid, offset, shape)
     inside: NDArray[np.bool_] = z[:, None, None] + y[:, None] + x <= 1
     return inside
 
 
-def _box_in_ball(grid: Grid, offset: Triple, shape: Any) -> bool:
+def _box_in_ball(grid: Grid, offset: Index, shape: Any) -> bool:
     return sum(float(square.max()) for square in _axis_squares(grid, offset, shape)) <= 1
-
-
-def _triple(values: Any) -> Triple:
-    z, y, x = values
-    return int(z), int(y), int(x)

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from cellsynth.errors import TopologyError
 from cellsynth.formats.lineage import Lineage, Tracklet
+from cellsynth.geometry import as_index
 from cellsynth.presets.models import Topology
 from cellsynth.rendering.occupancy import Occupancy
 
-__all__ = ["Tracker"]
+__all__ = ["Tracker", "count_cells"]
 
 
 class _Pieces:
@@ -161,3 +162,8 @@ class Tracker:
     def _expect(self, what: str, got: int, expected: int) -> None:
         if got != expected:
             raise TopologyError(f"{what}: got {got}, expected {expected}")
+
+
+def count_cells(inside: NDArray[np.bool_], smallest_share: float) -> int:
+    """Connected pieces of a mask ``(z, y, x)`` that are not too small to count."""
+    return _Pieces(Occupancy(inside, (0, 0, 0), as_index(inside.shape), 0), smallest_share).n

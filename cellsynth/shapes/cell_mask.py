@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.geometry import Triple
+from cellsynth.geometry import Index, Triple, as_index
 
-__all__ = ["CellMask", "Index", "as_index", "bounding_box", "box_at"]
-
-Index = tuple[int, int, int]
+__all__ = ["CellMask", "bounding_box", "box_at"]
 
 
 @dataclass(frozen=True)
@@ -79,12 +77,6 @@ class CellMask:
             along = float(profile @ np.arange(len(profile))) / self.volume
             mean.append(self.offset[axis] + along)
         return mean[0], mean[1], mean[2]
-
-
-def as_index(values: Any) -> Index:
-    """Three whole numbers ``(z, y, x)`` of any kind as plain ints."""
-    z, y, x = values
-    return int(z), int(y), int(x)
 
 
 def box_at(offset: Any, shape: Any) -> tuple[slice, slice, slice]:

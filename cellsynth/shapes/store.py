@@ -28,8 +28,8 @@ from zarr.codecs import ZstdCodec
 
 from cellsynth.errors import FormatError, InputError, InUseError, MissingError
 from cellsynth.formats.storage import remove, storing
-from cellsynth.geometry import Grid, Triple
-from cellsynth.shapes.cell_mask import as_index, box_at
+from cellsynth.geometry import Grid, Triple, as_index
+from cellsynth.shapes.cell_mask import box_at
 from cellsynth.shapes.cells import CellSequence
 from cellsynth.shapes.distance import signed_distance
 from cellsynth.shapes.pose import ORIENTATIONS, Orientation, Pose, measure_pose

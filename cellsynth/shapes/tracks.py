@@ -12,7 +12,8 @@ from scipy import ndimage
 from cellsynth.errors import InputError
 from cellsynth.formats.lineage import Lineage, Tracklet, lineage_faults, raise_first
 from cellsynth.formats.tiff_reading import distinct_labels
-from cellsynth.shapes.cell_mask import CellMask, as_index, bounding_box
+from cellsynth.geometry import as_index
+from cellsynth.shapes.cell_mask import CellMask, bounding_box
 from cellsynth.shapes.mask_sequence import MaskSequence
 
 __all__ = ["Survey", "Track", "survey_masks"]

@@ -201,10 +201,7 @@ class Trainer:
         recipe = self.recipe
         rng = np.random.default_rng([self.seed, self.step])
         sequence, frame, coords, sdf = (
-            torch.from_numpy(array).to(self.device)
-            for array in self.pool.draw(
-                rng, recipe.frames_per_step, recipe.points_per_frame, recipe.points_near
-            )
+            torch.from_numpy(array).to(self.device) for array in self.pool.draw(rng)
         )
         self._set_rates()
         self._optimiser.zero_grad(set_to_none=True)

@@ -50,7 +50,7 @@ def build_pool(
     Raises:
         StorageError: The disk is full or not writable.
     """
-    near = max(1, round(recipe.pool_points * recipe.points_near))
+    near = _near_count(recipe)
     total = store.n_sequences * store.n_frames
     part = path.with_name(path.name + ".part")
     try:
@@ -70,15 +70,15 @@ def build_pool(
     except OSError as error:
         part.unlink(missing_ok=True)
         raise StorageError(f"{path}: cannot write training points: {error.strerror}") from error
-    return PointPool(path, near, store.n_frames, store.truncation)
+    return PointPool(path, recipe, store.n_frames, store.truncation)
 
 
 class PointPool:
     """Points of all frames, ``(sequences × frames, points, 4)`` on disk: x, y, z, distance."""
 
-    def __init__(self, path: Path, near: int, n_frames: int, truncation: float) -> None:
+    def __init__(self, path: Path, recipe: Recipe, n_frames: int, truncation: float) -> None:
         self._points = np.load(path, mmap_mode="r")
-        self._near = near
+        self._recipe = recipe
         self.n_frames = n_frames
         self._scale = np.array([1, 1, 1, truncation], np.float32) / SCALE
 
@@ -88,7 +88,7 @@ class PointPool:
         return int(len(self._points) // self.n_frames)
 
     def draw(
-        self, rng: np.random.Generator, frames: int, points: int, share_near: float
+        self, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
         """One step's points.
 
@@ -97,19 +97,25 @@ class PointPool:
             x, y, z as stored (aligned, not yet turned by the learned rotation); distances
             ``(frames, points)`` in units of Ω.
         """
+        recipe, near = self._recipe, _near_count(self._recipe)
+        frames, points = recipe.frames_per_step, recipe.points_per_frame
         which = rng.integers(len(self._points), size=frames)
-        n_near = min(round(points * share_near), self._near)
+        n_near = min(round(points * recipe.points_near), near)
         n_far = points - n_near
         drawn = np.empty((frames, points, 4), np.int16)
         for row, i in zip(drawn, which, strict=True):
             # Points lie in random order already: a run of them is a draw.
-            a = rng.integers(self._near - n_near + 1)
-            b = self._near + rng.integers(self._points.shape[1] - self._near - n_far + 1)
+            a = rng.integers(near - n_near + 1)
+            b = near + rng.integers(self._points.shape[1] - near - n_far + 1)
             row[:n_near] = self._points[i, a : a + n_near]
             row[n_near:] = self._points[i, b : b + n_far]
         values = np.multiply(drawn, self._scale, dtype=np.float32)
         sequence, frame = np.divmod(which, self.n_frames)
         return sequence, frame, values[..., :3], values[..., 3]
+
+
+def _near_count(recipe: Recipe) -> int:
+    return max(1, round(recipe.pool_points * recipe.points_near))
 
 
 def _frame_points(

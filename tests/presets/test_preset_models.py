@@ -105,7 +105,6 @@ REFUSED = [
     ("scale", 3, "scale must be a section, got 3"),
     ("bound.gradient", 0.0, "bound.gradient must be above 0, got 0.0"),
     ("bound.margin", 0.99, "bound.margin must be at least 1, got 0.99"),
-    ("bound.curvature", -1.0, "bound.curvature must be at least 0, got -1.0"),
     ("field.kind", "tanh", "field.kind must be 'siren' or 'relu', got 'tanh'"),
     ("field.equivariant", 1, "field.equivariant must be true or false, got 1"),
     ("field.omega_0", 0.0, "field.omega_0 must be above 0, got 0.0"),

@@ -1,0 +1,80 @@
+"""How well a trained field gives back the cells it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cellsynth.field.decoder import Decoder
+from cellsynth.field.folded import FoldedDecoder
+from cellsynth.geometry import frame_times
+from cellsynth.rendering.occupancy import occupancy
+from cellsynth.shapes.store import ShapeStore
+
+__all__ = ["Fit", "dice", "training_dice"]
+
+
+def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
+    """Dice similarity coefficient 2|A∩B| / (|A| + |B|) of two masks; 1 if both are empty."""
+    total = int(a.sum()) + int(b.sum())
+    return 1.0 if total == 0 else 2 * int((a & b).sum()) / total
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is compared with the training masks.
+
+    Attributes:
+        decoder: The field.
+        latents: Codes ``(sequences, latent_dim)``.
+        rotations: Learned rotations ``(sequences, 3, 3)``.
+        margin: Bound on the field's slope.
+    """
+
+    decoder: Decoder
+    latents: NDArray[np.float32]
+    rotations: NDArray[np.float64]
+    margin: float
+
+
+def training_dice(
+    fit: Fit,
+    store: ShapeStore,
+    *,
+    where: Iterable[tuple[int, int]] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.float64]:
+    """DSC of the field against the training masks, on the masks' own voxels.
+
+    Each cell is rendered where it was observed, at the voxel size it was segmented at, so nothing
+    is resampled.
+
+    Args:
+        fit: The trained field with its codes and rotations.
+        store: The training data.
+        where: Sequence and frame pairs; all of them by default.
+        on_progress: Called with frames done and frames in all.
+
+    Returns:
+        ``(sequences, frames)``, NaN where not asked for.
+    """
+    pairs = list(where if where is not None else np.ndindex(store.n_sequences, store.n_frames))
+    found = np.full((store.n_sequences, store.n_frames), np.nan)
+    times = frame_times(store.n_frames)
+    for done, (i, t) in enumerate(pairs, start=1):
+        grid, alignment = store.grid(i, t)
+        field = FoldedDecoder(
+            fit.decoder,
+            torch.from_numpy(fit.latents[i]),
+            float(times[t]),
+            alignment @ fit.rotations[i],
+        )
+        rendered = occupancy(field, grid, margin=fit.margin)
+        found[i, t] = dice(rendered.to_dense(), store.mask(i, t))
+        if on_progress:
+            on_progress(done, len(pairs))
+    return found
