@@ -194,8 +194,8 @@ class Training(_Model):
 class PresetNames(_Model):
     """Of a :class:`Preset`, what can be judged before there is one."""
 
-    name: Slug
-    licence: Spdx
+    name: Slug = Field(description="What --preset takes")
+    licence: Spdx = Field(description="Licence of the weights, as an SPDX expression")
 
 
 class Preset(_Model):
