@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,13 +28,16 @@ from cellsynth.formats.ctc_table import parse_table, read_table_text
 from cellsynth.formats.lineage import MAX_LABEL, lineage_faults, presence_faults
 from cellsynth.formats.tiff_reading import FrameHeader
 
-__all__ = ["RULES", "Fault", "validate_ctc"]
+__all__ = ["RULES", "Fault", "count_frames", "validate_ctc"]
 
 _T = TypeVar("_T")
 
 
 def validate_ctc(
-    root: str | os.PathLike[str], *, sequences: Iterable[str] | None = None
+    root: str | os.PathLike[str],
+    *,
+    sequences: Iterable[str] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> list[Fault]:
     """Every fault of a data set; an empty list is a valid one.
 
@@ -44,6 +47,7 @@ def validate_ctc(
     Args:
         root: Folder that holds ``01_GT`` and so on.
         sequences: Numbers of the sequences to check, as ``["01"]``; None checks all.
+        on_progress: Called with sequences checked and sequences in all.
 
     Raises:
         MissingError: ``root`` is not a folder.
@@ -55,10 +59,18 @@ def validate_ctc(
     every = {name: _contents(base, name) for name in names}
     digits = frame_digits(max((_n_frames(c) for c in every.values()), default=0))
     faults = list(_folder_faults(base, wanted, every))
-    for name in wanted:
+    for done, name in enumerate(wanted, start=1):
         if name in every:
             faults += _Sequence(base, every[name], digits).faults()
+        if on_progress:
+            on_progress(done, len(wanted))
     return faults
+
+
+def count_frames(root: str | os.PathLike[str]) -> dict[str, int]:
+    """Frames of each sequence of a data set, by its number; raises as :func:`validate_ctc`."""
+    base = Path(root)
+    return {name: _n_frames(_contents(base, name)) for name in sequence_names(base)}
 
 
 def _contents(root: Path, name: str) -> dict[str, Contents]:

@@ -1,0 +1,176 @@
+"""What the command line prints, and how: results on stdout, progress and errors on stderr.
+
+Colours and bars are for terminals only. Names of files may hold anything, so control characters
+are shown, never sent.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+__all__ = ["Printer", "Progress", "StoppedError", "interruptible", "print_error", "quoted"]
+
+TENTHS = 10
+
+
+class StoppedError(Exception):
+    """Ctrl-C; the message says what is whole and how to go on."""
+
+
+@contextmanager
+def interruptible(state: Callable[[], str]) -> Iterator[None]:
+    """Turn Ctrl-C into :class:`StoppedError`, with what ``state`` says once everything stopped."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StoppedError(state()) from None
+
+
+def print_error(message: str, *, word: str = "error") -> None:
+    """``error: message`` as one red line on stderr."""
+    _print(_console(stderr=True), f"{word}: {message}", "red")
+
+
+def quoted(path: Path) -> str:
+    """A path as one would type it."""
+    return shlex.quote(str(path))
+
+
+class Printer:
+    """A verb's results on stdout; of all lines ``quiet`` leaves the last."""
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = _console(stderr=False)
+
+    def line(self, text: str = "", style: str | None = None) -> None:
+        """One line."""
+        if not self._quiet:
+            _print(self._console, text, style)
+
+    def note(self, text: str) -> None:
+        """One line that the user should not overlook, in yellow."""
+        self.line(text, "yellow")
+
+    def text(self, text: str) -> None:
+        """A text of many lines as it stands."""
+        for line in text.splitlines():
+            self.line(line)
+
+    def table(self, rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
+        """Rows of text in columns."""
+        if self._quiet or not rows:
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*head, box=None, pad_edge=False, show_header=bool(head))
+        for row in rows:
+            table.add_row(*(Text(_shown(cell)) for cell in row))
+        # A pipe has no width: nothing is folded there.
+        width = None if self._console.is_terminal else 10_000
+        self._console.print(table, width=width)
+
+    def last(self, text: str, style: str | None = None) -> None:
+        """The last line, printed in any case."""
+        _print(self._console, text, style)
+
+
+class Progress:
+    """Progress with an estimate of the time left: a bar, or elsewhere a line every tenth.
+
+    A context manager; silent if ``quiet``.
+    """
+
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = _console(stderr=True)
+        self._bar: Bar | None = None
+        self._task: Any = None
+        self._what = ""
+        self._tenth = -1
+        self._began = 0.0
+        self._base = 0.0
+
+    def __enter__(self) -> Progress:
+        if not self._quiet and self._console.is_terminal:
+            from rich import progress
+
+            self._bar = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(),
+                progress.TaskProgressColumn(),
+                progress.TimeElapsedColumn(),
+                progress.TextColumn("left"),
+                progress.TimeRemainingColumn(),
+                progress.TextColumn("{task.fields[note]}"),
+                console=self._console,
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, what: str, done: float, total: float, note: str = "") -> None:
+        """``done`` of ``total`` of ``what``; another ``what`` begins anew."""
+        if self._quiet:
+            return
+        begins = what != self._what
+        if begins:
+            self._what, self._tenth = what, -1
+            # Speed is measured from here: what a resumed run found done cost it no time.
+            self._began, self._base = time.monotonic(), done
+        if self._bar is not None:
+            if begins:
+                self._task = self._bar.add_task(
+                    what,
+                    total=total,
+                    completed=done,  # type: ignore[arg-type]  # a share is welcome as well
+                    note=note,
+                )
+            self._bar.update(self._task, completed=done, total=total, note=note)
+            return
+        share = done / total if total else 1.0
+        if int(TENTHS * share) > self._tenth:
+            self._tenth = int(TENTHS * share)
+            parts = (f"{what}: {share:.0%}", self._left(done, total), note)
+            _print(self._console, ", ".join(part for part in parts if part))
+
+    def _left(self, done: float, total: float) -> str:
+        if not self._base < done < total:
+            return ""
+        seconds = (time.monotonic() - self._began) * (total - done) / (done - self._base)
+        left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+        return f"about {left} left"
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+
+
+def _print(console: Console, text: str, style: str | None = None) -> None:
+    console.print(_shown(text), style=style, soft_wrap=True)
+
+
+def _shown(text: str) -> str:
+    """``text`` with everything that a terminal would obey, or could not encode, made visible."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,126 @@
+"""Flags that several verbs share: how they look, and how their texts become values.
+
+What the parser lets through is judged by typed models, so that a fault reads the same whatever
+the flag, and an impossible value is told before anything heavy is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from cellsynth.errors import InputError
+
+__all__ = [
+    "DeviceFlag",
+    "OverwriteFlag",
+    "QuietFlag",
+    "ResumeFlag",
+    "SeedFlag",
+    "VoxelSizeFlag",
+    "exclude",
+    "judged",
+    "number",
+    "parse_duration_s",
+    "parse_numbers",
+    "slug",
+    "whole_number",
+]
+
+
+def whole_number(text: str | int) -> int:
+    """A flag's parser: a whole number, of any sign."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a whole number, got {text!r}") from None
+
+
+def number(text: str | float) -> float:
+    """A flag's parser: a number, of any sign."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number, got {text!r}") from None
+
+
+DeviceFlag = Annotated[
+    str, typer.Option("--device", help="auto, cpu or cuda; auto is a GPU where there is one.")
+]
+OverwriteFlag = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what an earlier run wrote there.")
+]
+QuietFlag = Annotated[bool, typer.Option("--quiet", help="Print only the last line.")]
+ResumeFlag = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
+SeedFlag = Annotated[
+    int,
+    typer.Option("--seed", parser=whole_number, metavar="N", help="Decides everything random."),
+]
+VoxelSizeFlag = Annotated[
+    str | None,
+    typer.Option("--voxel-size", metavar="UM", help="Voxel size in µm, z,y,x or one for all."),
+]
+
+M = TypeVar("M")
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_MASK_ENDINGS = {".tif", ".tiff", ".ome", ".zarr"}
+
+
+def judged(model: type[M], verb: str, values: Mapping[str, Any]) -> M:
+    """``values`` of the flags of ``verb`` as a ``model``, whose fields are named as the flags.
+
+    Raises:
+        InputError: One line with every fault, ``generate: --count must be at least 1, got 0``.
+    """
+    from cellsynth.presets.judge import judge
+
+    flags = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
+    found: M = judge(model, flags, verb, InputError)  # type: ignore[type-var]
+    return found
+
+
+def exclude(first: str, second: str, both: bool) -> None:
+    """Raise InputError where ``both`` of two flags are given."""
+    if both:
+        raise InputError(f"{first} and {second} exclude each other; give one of them")
+
+
+def parse_numbers(flag: str, text: str, kind: type[int] | type[float], example: str) -> Any:
+    """Three numbers of ``kind`` from ``a,b,c``, or three times the same from ``a``.
+
+    Raises:
+        InputError: ``text`` is neither.
+    """
+    try:
+        numbers = [kind(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in {1, 3}:
+        raise InputError(f"{flag} must be one number or three such as {example}, got {text!r}")
+    return tuple(numbers * (3 // len(numbers)))
+
+
+def parse_duration_s(flag: str, text: str) -> float:
+    """Seconds from ``90s``, ``20m`` or ``1.5h``.
+
+    Raises:
+        InputError: ``text`` is no such duration, or is zero.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else 0.0
+    if not seconds:
+        raise InputError(f"{flag} must be a time such as 90s, 20m or 1.5h, got {text!r}")
+    return seconds
+
+
+def slug(path: Path) -> str:
+    """A preset's name made of a file's or folder's: small letters, digits, ``-`` and ``_``."""
+    name = path.resolve()
+    while name.suffix.lower() in _MASK_ENDINGS:
+        name = name.with_suffix("")
+    return re.sub(r"[^a-z0-9_]+", "-", name.name.lower()).strip("-_")[:64]

@@ -1,0 +1,256 @@
+"""``cellsynth generate``: new cells of a preset, as a Cell Tracking Challenge data set."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.flags import (
+    DeviceFlag,
+    OverwriteFlag,
+    QuietFlag,
+    ResumeFlag,
+    SeedFlag,
+    VoxelSizeFlag,
+    exclude,
+    judged,
+    parse_numbers,
+    whole_number,
+)
+from cellsynth.errors import InputError
+
+if TYPE_CHECKING:
+    from cellsynth.cli.models import GenerateFlags
+    from cellsynth.geometry import Grid
+    from cellsynth.presets.bundle import Bundle
+    from cellsynth.rendering.dataset import Event, GenerateOptions, Summary
+
+__all__ = ["generate"]
+
+DEFAULT_RES = (128, 128, 128)
+
+
+def generate(
+    preset: Annotated[str, typer.Option(help="Name, folder or zip of a preset.")],
+    count: Annotated[
+        int, typer.Option(parser=whole_number, metavar="N", help="How many sequences.")
+    ] = 1,
+    res: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Voxels per axis, z,y,x or one for all.  [default: 128]"),
+    ] = None,
+    voxel_size: VoxelSizeFlag = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number, metavar="N", help="Frames of a sequence.  [default: the preset's]"
+        ),
+    ] = None,
+    rotation: Annotated[
+        str, typer.Option(help="random, none, or Euler angles XYZ in degrees: a,b,c.")
+    ] = "random",
+    strategy: Annotated[
+        str | None, typer.Option(help="gaussian or neighbourhood.  [default: the preset's]")
+    ] = None,
+    seed: SeedFlag = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the data set.  [default: made of preset and size]"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="Processes; never changes the result.  [default: one per core]",
+        ),
+    ] = None,
+    dense: Annotated[
+        bool, typer.Option("--dense", help="Ask the field at every voxel; the same, but slow.")
+    ] = False,
+    device: DeviceFlag = "auto",
+    resume: ResumeFlag = False,
+    overwrite: OverwriteFlag = False,
+    quiet: QuietFlag = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")
+    ] = False,
+) -> None:
+    """Generate new cells as a Cell Tracking Challenge data set.
+
+    cellsynth generate --preset celegans --count 33 --res 384
+    """
+    from cellsynth.cli.models import GenerateFlags
+    from cellsynth.presets.library import find_preset
+
+    exclude("--res", "--voxel-size", res is not None and voxel_size is not None)
+    exclude("--resume", "--overwrite", resume and overwrite)
+    flags = judged(
+        GenerateFlags,
+        "generate",
+        {
+            "count": count,
+            "res": None if res is None else parse_numbers("--res", res, int, "64,512,512"),
+            "voxel_size": None
+            if voxel_size is None
+            else parse_numbers("--voxel-size", voxel_size, float, "1.0,0.09,0.09"),
+            "frames": frames,
+            "rotation": _rotation(rotation),
+            "strategy": strategy,
+            "seed": seed,
+            "workers": workers,
+        },
+    )
+    bundle = find_preset(preset)
+    out = out or Path(_default_name(bundle.preset.name, flags))
+
+    from cellsynth.field.model import pick_device
+    from cellsynth.rendering import dataset
+
+    device = pick_device(device)
+    options = dataset.GenerateOptions(
+        grid=_grid(bundle, flags),
+        n_frames=flags.frames or bundle.preset.scale.n_frames,
+        rotation=_radians(flags.rotation),
+        strategy=flags.strategy,
+        seed=flags.seed,
+        dense=dense,
+    )
+    printer = Printer(quiet)
+    if dry_run:
+        _print_plan(printer, bundle, options, flags, out)
+        return
+    with Progress(quiet) as progress, interruptible(lambda: _whole(out, flags.count)):
+        shown = _Shown(progress, flags.count, options.n_frames, _finished(out, count, resume))
+        summary = dataset.generate(
+            bundle,
+            out,
+            options,
+            count=flags.count,
+            workers=flags.workers,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            on_event=shown.event,
+        )
+    printer.last(_told(summary, options.n_frames))
+
+
+def _rotation(text: str) -> Any:
+    if text in {"random", "none"}:
+        return text
+    try:
+        a, b, c = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--rotation must be random, none or three angles in degrees such as 0,90,45, "
+            f"got {text!r}"
+        ) from None
+    return (a, b, c)
+
+
+def _radians(rotation: Any) -> Any:
+    return rotation if isinstance(rotation, str) else tuple(map(math.radians, rotation))
+
+
+def _grid(bundle: Bundle, flags: GenerateFlags) -> Grid:
+    from cellsynth.geometry import Grid
+
+    if flags.voxel_size is not None:
+        return Grid.from_voxel_size(flags.voxel_size, bundle.preset.scale.half_extent_um)
+    return Grid.over_omega(flags.res or DEFAULT_RES)
+
+
+def _default_name(preset: str, flags: GenerateFlags) -> str:
+    sides, unit = (flags.voxel_size, "um") if flags.voxel_size else (flags.res or DEFAULT_RES, "")
+    one = len(set(sides)) == 1
+    return f"{preset}-{'x'.join(map(str, sides[:1] if one else sides))}{unit}"
+
+
+class _Shown:
+    """Events of a generation as progress in frames."""
+
+    def __init__(self, progress: Progress, count: int, n_frames: int, finished: int) -> None:
+        self._progress = progress
+        self._total = count * n_frames
+        self._finished = finished * n_frames
+        self._frames: Counter[int] = Counter()
+        self._redrawn = 0
+
+    def event(self, event: Event) -> None:
+        if event.kind == "frame":
+            self._frames[event.sequence] += 1
+        elif event.kind == "redrawn":
+            # Its frames are rendered once more.
+            self._frames[event.sequence] = 0
+            self._redrawn += 1
+        done = min(self._finished + self._frames.total(), self._total)
+        note = f"{self._redrawn} drawn again" if self._redrawn else ""
+        self._progress.update("generating", done, self._total, note)
+
+
+def _finished(out: Path, count: int, resume: bool) -> int:
+    """Sequences of the first ``count`` that lie in ``out`` already."""
+    from cellsynth.formats.ctc_names import sequence_names
+
+    if not (resume and out.is_dir()):
+        return 0
+    return sum(int(name) <= count for name in sequence_names(out))
+
+
+def _whole(out: Path, count: int) -> str:
+    finished = _finished(out, count, resume=True)
+    if not finished:
+        return "no sequence was whole yet, nothing is left behind; run it again"
+    return (
+        f"{finished} of {count} sequences are whole in {quoted(out)}; "
+        "the same command with --resume goes on"
+    )
+
+
+def _told(summary: Summary, n_frames: int) -> str:
+    sequences = f"{summary.sequences} sequence{'s' * (summary.sequences != 1)} of {n_frames} frames"
+    draws = summary.sequences + summary.refused
+    refused = ""
+    if summary.refused:
+        share = summary.refused / draws
+        refused = f" ({summary.refused} of {draws} draws refused for their topology, {share:.0%})"
+    return (
+        f"{'wrote' if summary.made else 'nothing to do:'} {sequences}"
+        f" {'to' if summary.made else 'lie in'} {quoted(summary.out)}{refused}; "
+        f"next: cellsynth validate {quoted(summary.out)}"
+    )
+
+
+def _print_plan(
+    printer: Printer, bundle: Bundle, options: GenerateOptions, flags: GenerateFlags, out: Path
+) -> None:
+    scale = bundle.preset.scale
+    voxel = options.grid.voxel_size_um(scale.half_extent_um)
+    interval = options.frame_interval_s(scale.n_frames, scale.frame_interval_s)
+    free = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    rotation = flags.rotation
+    printer.table(
+        [
+            ("preset", f"{bundle.preset.name} ({bundle.folder})"),
+            ("sequences", f"{flags.count}"),
+            ("grid", f"{' × '.join(map(str, options.grid.shape))} voxels (z, y, x)"),
+            ("voxel size", f"{' × '.join(f'{size:.4g}' for size in voxel)} µm (z, y, x)"),
+            ("frames", f"{options.n_frames}"),
+            ("frame interval", "unknown" if interval is None else f"{interval:.4g} s"),
+            (
+                "rotation",
+                rotation
+                if isinstance(rotation, str)
+                else f"{', '.join(f'{a:g}' for a in rotation)} degrees, Euler XYZ",
+            ),
+            ("strategy", options.strategy or bundle.preset.sampling.strategy),
+            ("folder", f"{out} ({'free' if free else 'holds something already'})"),
+        ]
+    )
+    printer.last("nothing was written; leave out --dry-run to generate")

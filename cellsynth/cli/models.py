@@ -1,0 +1,61 @@
+"""The models that judge flags. Only what no library function judges with the same words."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["GenerateFlags", "PhantomFlags", "TrainFlags"]
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Length = Annotated[float, Field(gt=0)]
+Triple = tuple[Length, Length, Length]
+# As many as an image's side may have in the formats that read it later.
+Side = Annotated[int, Field(ge=1, le=65535)]
+Frames = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+class _Flags(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, alias_generator=_flag
+    )
+
+
+class GenerateFlags(_Flags):
+    """What ``generate`` was asked for."""
+
+    count: int = Field(ge=1, le=1_000_000)
+    res: tuple[Side, Side, Side] | None
+    voxel_size: Triple | None
+    frames: Frames | None
+    rotation: Literal["random", "none"] | tuple[float, float, float]
+    strategy: Literal["gaussian", "neighbourhood"] | None
+    seed: Seed
+    workers: int | None = Field(ge=1, le=4096)
+
+
+class TrainFlags(_Flags):
+    """What ``train-preset`` was asked for."""
+
+    steps: int | None = Field(ge=1)
+    frames: Frames | None
+    voxel_size: Triple | None
+    frame_interval: Length | None
+    half_extent: Length | None
+    orientation: Literal["none", "sequence", "frame"]
+    kind: Literal["TRA", "SEG", "ST"] | None
+    seed: Seed
+
+
+class PhantomFlags(_Flags):
+    """What ``phantom`` was asked for."""
+
+    count: int = Field(ge=1, le=1_000_000)
+    frames: Frames
+    voxel_size: Triple | None
+    seed: Seed

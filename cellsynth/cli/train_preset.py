@@ -1,0 +1,231 @@
+"""``cellsynth train-preset``: from masks of living cells to a preset."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.flags import (
+    DeviceFlag,
+    OverwriteFlag,
+    QuietFlag,
+    ResumeFlag,
+    SeedFlag,
+    VoxelSizeFlag,
+    exclude,
+    judged,
+    number,
+    parse_duration_s,
+    parse_numbers,
+    slug,
+    whole_number,
+)
+from cellsynth.errors import InputError
+
+if TYPE_CHECKING:
+    from cellsynth.training.preset import TrainEvent, TrainSummary
+
+__all__ = ["train_preset"]
+
+DEFAULT_BUDGET = "20m"
+# Left-out tracks that are named one by one.
+NAMED = 20
+STAGES = {
+    "read": "reading masks",
+    "distances": "measuring distances",
+    "points": "drawing points",
+    "train": "training",
+    "evaluate": "evaluating",
+    "calibrate": "calibrating",
+}
+
+
+def train_preset(
+    context: typer.Context,
+    data: Annotated[
+        Path, typer.Argument(help="Masks: a CTC folder, TIFF stacks, Zarr or OME-Zarr.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the preset.  [default: made of DATA's]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the preset.  [default: its name]")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Time to train, as 90s, 20m or 1.5h.  [default: 20m]"),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(parser=whole_number, metavar="N", help="Steps to train, instead of a time."),
+    ] = None,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number, metavar="N", help="Frames of a sequence.  [default: up to 30]"
+        ),
+    ] = None,
+    voxel_size: VoxelSizeFlag = None,
+    frame_interval: Annotated[
+        float | None, typer.Option(parser=number, metavar="S", help="Seconds between frames.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Masks of a CTC folder: TRA, SEG or ST.  [default: the first there is]"),
+    ] = None,
+    orientation: Annotated[
+        str, typer.Option(help="Align cells per sequence, per frame, or none.")
+    ] = "sequence",
+    half_extent: Annotated[
+        float | None,
+        typer.Option(
+            parser=number, metavar="UM", help="Half the side of Ω in µm.  [default: from the data]"
+        ),
+    ] = None,
+    recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file.")] = "default",
+    title: Annotated[str | None, typer.Option(help="Title, for people.")] = None,
+    description: Annotated[str | None, typer.Option(help="What the cells are.")] = None,
+    licence: Annotated[
+        str, typer.Option(help="Licence of the weights, as an SPDX expression.")
+    ] = "LicenseRef-unstated",
+    about_data: Annotated[str | None, typer.Option(help="What the data are, in words.")] = None,
+    data_licence: Annotated[str, typer.Option(help="Licence of the data.")] = "not stated",
+    source: Annotated[str, typer.Option(help="Where the data are published.")] = "not stated",
+    limits: Annotated[str | None, typer.Option(help="What the preset cannot claim.")] = None,
+    prepared_with: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COMMAND", help="A command that made DATA, for the card. Repeatable."),
+    ] = None,
+    seed: SeedFlag = 0,
+    device: DeviceFlag = "auto",
+    resume: ResumeFlag = False,
+    overwrite: OverwriteFlag = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the working folder in place.")
+    ] = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Learn a preset from segmentation masks of living cells.
+
+    cellsynth train-preset DATA --name mycells
+    """
+    from cellsynth.cli.models import TrainFlags
+    from cellsynth.presets.recipes import find_recipe
+
+    exclude("--budget", "--steps", budget is not None and steps is not None)
+    exclude("--resume", "--overwrite", resume and overwrite)
+    flags = judged(
+        TrainFlags,
+        "train-preset",
+        {
+            "steps": steps,
+            "frames": frames,
+            "voxel_size": None
+            if voxel_size is None
+            else parse_numbers("--voxel-size", voxel_size, float, "1.0,0.09,0.09"),
+            "frame_interval": frame_interval,
+            "half_extent": half_extent,
+            "orientation": orientation,
+            "kind": kind,
+            "seed": seed,
+        },
+    )
+    budget_s = None if steps else parse_duration_s("--budget", budget or DEFAULT_BUDGET)
+    name = name if name is not None else slug(data)
+    if not name:
+        raise InputError(f"train-preset: no name can be made of {data}; give --name")
+    out = out or Path(name)
+    learned_by = find_recipe(recipe)
+
+    from cellsynth.field.model import pick_device
+    from cellsynth.training import preset
+    from cellsynth.training.loop import Length
+
+    options = preset.TrainOptions(
+        name=name,
+        length=Length(steps=flags.steps, budget_s=budget_s),
+        title=title,
+        description=description,
+        licence=licence,
+        data=about_data,
+        data_licence=data_licence,
+        source=source,
+        limits=limits,
+        commands=(*(prepared_with or ()), shlex.join(["cellsynth", *context.obj])),
+        kind=flags.kind,
+        n_frames=flags.frames,
+        voxel_size_um=flags.voxel_size,
+        frame_interval_s=flags.frame_interval,
+        orientation=flags.orientation,
+        half_extent_um=flags.half_extent,
+        recipe=learned_by,
+        seed=flags.seed,
+    )
+    device = pick_device(device)
+    work = preset.work_folder(out)
+    with Progress(quiet) as progress, interruptible(lambda: _whole(work)):
+        summary = preset.train_preset(
+            data,
+            out,
+            options,
+            device=device,
+            resume=resume,
+            overwrite=overwrite,
+            keep=keep,
+            on_event=_Shown(progress).event,
+        )
+    _print_summary(Printer(quiet), summary)
+
+
+class _Shown:
+    """Events of a training as progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._dsc = ""
+
+    def event(self, event: TrainEvent) -> None:
+        note = ""
+        if event.report is not None:
+            if event.probe_dsc is not None:
+                self._dsc = f", DSC {event.probe_dsc:.3f}"
+            note = f"step {event.report.step}, loss {event.report.loss:.4f}{self._dsc}"
+        self._progress.update(STAGES[event.stage], event.done, event.total, note)
+
+
+def _whole(work: Path) -> str:
+    if not work.exists():
+        return "nothing is left behind; run it again"
+    return f"the training so far is kept in {quoted(work)}; the same command with --resume goes on"
+
+
+def _print_summary(printer: Printer, summary: TrainSummary) -> None:
+    preset, folder = summary.bundle.preset, summary.bundle.folder
+    for entry in summary.left_out[:NAMED]:
+        printer.note(f"left out: {entry}")
+    if len(summary.left_out) > NAMED:
+        printer.note(f"left out: {len(summary.left_out) - NAMED} more")
+    if preset.scale.assumed:
+        printer.note(
+            f"assumed, since the data do not say: {', '.join(preset.scale.assumed)}; "
+            "--voxel-size and --frame-interval tell"
+        )
+    dsc = summary.evaluation["dsc"]
+    printer.table(
+        [
+            ("sequences", f"{preset.training.sequences} of {preset.scale.n_frames} frames"),
+            ("steps", f"{preset.training.steps} in {preset.training.seconds:.0f} s"),
+            ("DSC, mean of all frames", f"{dsc['mean']:.4f}"),
+            ("DSC, worst frame", f"{dsc['worst']:.4f} ({dsc['worst_where']})"),
+            ("DSC, worst sequence", f"{min(dsc['per_sequence']):.4f}"),
+        ]
+    )
+    shown = quoted(folder)
+    # A bare name would be looked for among the presets' names first, were it no folder.
+    printer.last(
+        f"wrote preset {preset.name} to {shown}; next: cellsynth generate --preset {shown}"
+    )
