@@ -64,8 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    if arguments is None:
+        _silence_libraries()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    _silence_libraries()
     command = typer.main.get_command(app)
     try:
         code = command.main(given, prog_name="cellsynth", standalone_mode=False, obj=given)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Printer", "Progress", "StoppedError", "interruptible", "print_error", "quoted"]
 
 TENTHS = 10
+# Where there is no bar, lines are no closer than this.
+PAUSE_S = 5.0
 
 
 class StoppedError(Exception):
@@ -68,18 +70,12 @@ class Printer:
             self.line(line)
 
     def table(self, rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> None:
-        """Rows of text in columns."""
-        if self._quiet or not rows:
-            return
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(*head, box=None, pad_edge=False, show_header=bool(head))
-        for row in rows:
-            table.add_row(*(Text(_shown(cell)) for cell in row))
-        # A pipe has no width: nothing is folded there.
-        width = None if self._console.is_terminal else 10_000
-        self._console.print(table, width=width)
+        """Rows of text in columns, below a ``head``."""
+        shown = [[_shown(cell) for cell in row] for row in ([head] if head else []) + list(rows)]
+        widths = [max(map(len, column)) for column in zip(*shown, strict=True)]
+        for i, row in enumerate(shown):
+            cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            self.line("  ".join(cells).rstrip(), "bold" if head and i == 0 else None)
 
     def last(self, text: str, style: str | None = None) -> None:
         """The last line, printed in any case."""
@@ -87,7 +83,7 @@ class Printer:
 
 
 class Progress:
-    """Progress with an estimate of the time left: a bar, or elsewhere a line every tenth.
+    """Progress with an estimate of the time left: a bar, or elsewhere a line now and then.
 
     A context manager; silent if ``quiet``.
     """
@@ -98,8 +94,9 @@ class Progress:
         self._bar: Bar | None = None
         self._task: Any = None
         self._what = ""
-        self._tenth = -1
+        self._tenth = 0
         self._began = 0.0
+        self._printed = 0.0
         self._base = 0.0
 
     def __enter__(self) -> Progress:
@@ -134,9 +131,10 @@ class Progress:
             return
         begins = what != self._what
         if begins:
-            self._what, self._tenth = what, -1
+            self._what, self._tenth = what, 0
             # Speed is measured from here: what a resumed run found done cost it no time.
             self._began, self._base = time.monotonic(), done
+            self._printed = self._began
         if self._bar is not None:
             if begins:
                 self._task = self._bar.add_task(
@@ -148,8 +146,9 @@ class Progress:
             self._bar.update(self._task, completed=done, total=total, note=note)
             return
         share = done / total if total else 1.0
-        if int(TENTHS * share) > self._tenth:
-            self._tenth = int(TENTHS * share)
+        paused = time.monotonic() - self._printed > PAUSE_S
+        if int(TENTHS * share) > self._tenth and (paused or share >= 1):
+            self._tenth, self._printed = int(TENTHS * share), time.monotonic()
             parts = (f"{what}: {share:.0%}", self._left(done, total), note)
             _print(self._console, ", ".join(part for part in parts if part))
 

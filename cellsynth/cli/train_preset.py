@@ -53,7 +53,7 @@ def train_preset(
         str | None, typer.Option(help="Name of the preset.  [default: made of DATA's]")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the preset.  [default: its name]")
+        Path | None, typer.Option(help="Folder of the preset.  [default: its name, here]")
     ] = None,
     budget: Annotated[
         str | None,
@@ -138,7 +138,9 @@ def train_preset(
     name = name if name is not None else slug(data)
     if not name:
         raise InputError(f"train-preset: no name can be made of {data}; give --name")
-    out = out or Path(name)
+    # DATA often lies here under the very name that the preset takes from it.
+    own = Path(name).resolve() == data.resolve()
+    out = out or Path(f"{name}-preset" if own else name)
     learned_by = find_recipe(recipe)
 
     from cellsynth.field.model import pick_device

@@ -27,9 +27,9 @@ class Recipe(BaseModel):
     pool_points: int = Field(
         24576, ge=2, description="Points kept ready per frame, near and far, drawn from in steps"
     )
-    frames_per_step: int = Field(16, ge=1, description="Frames in one step")
-    points_per_frame: int = Field(1024, ge=1, description="Points drawn in each of those frames")
-    optimiser: Literal["adam", "adamw"] = Field("adam", description="Optimiser of all parameters")
+    frames_per_step: int = Field(64, ge=1, description="Frames in one step")
+    points_per_frame: int = Field(256, ge=1, description="Points drawn in each of those frames")
+    optimiser: Literal["soap", "adam"] = Field("soap", description="Optimiser of all parameters")
     learning_rate: float = Field(5e-4, gt=0, le=1, description="Rate of the weights")
     latent_rate: float = Field(5e-3, ge=0, le=1, description="Rate of the codes")
     rotation_rate: float = Field(
@@ -47,6 +47,12 @@ class Recipe(BaseModel):
     )
     rotation_init_sigma: float = Field(
         math.pi**2 / 64, ge=0, description="Standard deviation of the Euler angles before training"
+    )
+    coords_gain: float = Field(
+        8.0,
+        gt=0,
+        description="Factor on the first layer's weights of x, y, z, t before training; 1 is the "
+        "paper's draw, which counts the code among the layer's inputs",
     )
     clip: float | None = Field(
         1.0, gt=0, description="Largest norm of the gradient; absent means no limit"

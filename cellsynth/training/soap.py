@@ -28,6 +28,8 @@ class Soap(torch.optim.Optimizer):
         betas: Decay of the first moment; of the second moment and the preconditioner.
         eps: Added to the root of the second moment.
         refresh: Steps between two refreshes of the eigenbases.
+        rotate: Whether matrices of the group are turned at all; rows that are unrelated, as one
+            code per sequence, are not.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class Soap(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.95, 0.95),
         eps: float = 1e-8,
         refresh: int = 10,
+        rotate: bool = True,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "refresh": refresh})
+        defaults = {"lr": lr, "betas": betas, "eps": eps, "refresh": refresh, "rotate": rotate}
+        super().__init__(params, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
-        """Take one step; ``closure`` is not supported and must be None."""
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Take one step; a ``closure`` is not supported."""
         assert closure is None
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -54,7 +58,7 @@ class Soap(torch.optim.Optimizer):
         beta1, beta2 = group["betas"]
         state = self.state[parameter]
         # A row or a column has nothing to rotate.
-        rotated = group.get("rotate", True) and parameter.ndim == 2 and min(parameter.shape) > 1
+        rotated = group["rotate"] and parameter.ndim == 2 and min(parameter.shape) > 1
         if not state:
             state["step"] = torch.zeros(())
             state["mean"] = torch.zeros_like(parameter)
