@@ -100,20 +100,6 @@ class Progress:
         self._base = 0.0
 
     def __enter__(self) -> Progress:
-        if not self._quiet and self._console.is_terminal:
-            from rich import progress
-
-            self._bar = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(),
-                progress.TaskProgressColumn(),
-                progress.TimeElapsedColumn(),
-                progress.TextColumn("left"),
-                progress.TimeRemainingColumn(),
-                progress.TextColumn("{task.fields[note]}"),
-                console=self._console,
-            )
-            self._bar.start()
         return self
 
     def __exit__(
@@ -135,7 +121,10 @@ class Progress:
             # Speed is measured from here: what a resumed run found done cost it no time.
             self._began, self._base = time.monotonic(), done
             self._printed = self._began
-        if self._bar is not None:
+        if self._console.is_terminal:
+            if self._bar is None:
+                self._bar = _bar(self._console)
+                self._bar.start()
             if begins:
                 self._task = self._bar.add_task(
                     what,
@@ -158,6 +147,21 @@ class Progress:
         seconds = (time.monotonic() - self._began) * (total - done) / (done - self._base)
         left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
         return f"about {left} left"
+
+
+def _bar(console: Console) -> Bar:
+    from rich import progress
+
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TimeElapsedColumn(),
+        progress.TextColumn("left"),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[note]}"),
+        console=console,
+    )
 
 
 def _console(*, stderr: bool) -> Console:
