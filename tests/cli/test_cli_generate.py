@@ -127,8 +127,8 @@ def test_a_fault_in_a_flag_is_told_with_its_value(run, sphere_bundle, here, flag
 
 
 def test_dry_run_says_what_would_be_made_and_makes_nothing(run, sphere_bundle, here):
-    flags = "--count 33 --voxel-size 1.0,0.5,0.09 --frames 7 --rotation 0,90,0 --dry-run".split()
-    result = run("generate", "--preset", sphere_bundle.folder, *flags)
+    flags = "--count 33 --voxel-size 1.0,0.5,0.09 --frames 7 --rotation 0,90,0 --dry-run"
+    result = run("generate", "--preset", sphere_bundle.folder, *flags.split())
     assert result.code == 0
     for line in (
         "sequences       33",
