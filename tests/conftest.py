@@ -131,7 +131,7 @@ def _write(
         licence="CC0-1.0",
         scale=Scale(half_extent_um=HALF_EXTENT_UM, frame_interval_s=30, n_frames=4),
         field=spec,
-        bound=Bound(gradient=1.1, margin=1.5),
+        bound=Bound(slopes=(1.1, 1.1, 1.1, 1.1)),
         sampling=Sampling(
             strategy="gaussian",
             gaussian=Gaussian(sigma=0.03),

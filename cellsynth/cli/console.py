@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Printer", "Progress", "StoppedError", "interruptible", "print_error", "quoted"]
 
 TENTHS = 10
-# Where there is no bar, lines are no closer than this.
+# Where there is no bar, lines are no closer than this, so what is quick says nothing.
 PAUSE_S = 5.0
 
 
@@ -136,7 +136,7 @@ class Progress:
             return
         share = done / total if total else 1.0
         paused = time.monotonic() - self._printed > PAUSE_S
-        if int(TENTHS * share) > self._tenth and (paused or share >= 1):
+        if int(TENTHS * share) > self._tenth and paused:
             self._tenth, self._printed = int(TENTHS * share), time.monotonic()
             parts = (f"{what}: {share:.0%}", self._left(done, total), note)
             _print(self._console, ", ".join(part for part in parts if part))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellsynth.field.decoder import Decoder
 from cellsynth.field.folded import FoldedDecoder
 from cellsynth.geometry import frame_times
+from cellsynth.presets.models import Bound
 from cellsynth.rendering.occupancy import occupancy
 from cellsynth.shapes.store import ShapeStore
 
@@ -32,13 +33,13 @@ class Fit:
         decoder: The field.
         latents: Codes ``(sequences, latent_dim)``.
         rotations: Learned rotations ``(sequences, 3, 3)``.
-        margin: Bound on the field's slope.
+        bound: How steep the field is.
     """
 
     decoder: Decoder
     latents: NDArray[np.float32]
     rotations: NDArray[np.float64]
-    margin: float
+    bound: Bound
 
 
 def training_dice(
@@ -73,7 +74,7 @@ def training_dice(
             float(times[t]),
             alignment @ fit.rotations[i],
         )
-        rendered = occupancy(field, grid, margin=fit.margin)
+        rendered = occupancy(field, grid, bound=fit.bound)
         found[i, t] = dice(rendered.to_dense(), store.mask(i, t))
         if on_progress:
             on_progress(done, len(pairs))

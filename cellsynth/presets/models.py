@@ -6,6 +6,7 @@ admits neither NaN nor infinity. ``preset.toml`` is a :class:`Preset`, section f
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
@@ -119,10 +120,35 @@ class Scale(_Model):
 
 
 class Bound(_Model):
-    """How steep the trained field is; the renderer decides by it where to look."""
+    """How steep the trained field is; the renderer decides by it where to look.
 
-    gradient: float = Field(gt=0, description="Largest slope measured")
-    margin: float = Field(ge=1, description="Slope that the renderer allows for")
+    A field is gentle near its surface and may be steep further off, so the slope is kept for
+    four ranges of |f|, and a value is trusted only as far as the range it lies in allows.
+    """
+
+    slopes: Annotated[tuple[float, float, float, float], Strict(False)] = Field(
+        description="Largest where |f| is below 1/4 … 4/4 of the truncation"
+    )
+    margin: float = Field(1.25, ge=1, description="Safety factor on those slopes")
+
+    @model_validator(mode="after")
+    def _slopes_rise(self) -> Bound:
+        if self.slopes[0] <= 0 or list(self.slopes) != sorted(self.slopes):
+            raise ValueError(f"slopes must be above 0 and not fall, got {list(self.slopes)}")
+        return self
+
+    def threshold(self, radius: float, truncation: float) -> float:
+        """Smallest |f| at a point that rules out a surface within ``radius`` of it.
+
+        On the way from a surface to a point where |f| = v, the field climbs from 0 to v through
+        values below v, so the way is at least v over the largest slope among those values long.
+        Infinite where no value that means something is large enough.
+        """
+        for quarter, slope in enumerate(self.slopes, start=1):
+            value = self.margin * slope * radius
+            if value <= truncation * quarter / len(self.slopes):
+                return value
+        return math.inf
 
 
 class Gaussian(_Model):

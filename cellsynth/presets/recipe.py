@@ -27,8 +27,8 @@ class Recipe(BaseModel):
     pool_points: int = Field(
         24576, ge=2, description="Points kept ready per frame, near and far, drawn from in steps"
     )
-    frames_per_step: int = Field(64, ge=1, description="Frames in one step")
-    points_per_frame: int = Field(256, ge=1, description="Points drawn in each of those frames")
+    frames_per_step: int = Field(512, ge=1, description="Frames in one step")
+    points_per_frame: int = Field(32, ge=1, description="Points drawn in each of those frames")
     optimiser: Literal["soap", "adam"] = Field("soap", description="Optimiser of all parameters")
     learning_rate: float = Field(5e-4, gt=0, le=1, description="Rate of the weights")
     latent_rate: float = Field(5e-3, ge=0, le=1, description="Rate of the codes")
@@ -51,8 +51,7 @@ class Recipe(BaseModel):
     coords_gain: float = Field(
         8.0,
         gt=0,
-        description="Factor on the first layer's weights of x, y, z, t before training; 1 is the "
-        "paper's draw, which counts the code among the layer's inputs",
+        description="Factor on the first layer's draw for x, y, z, t; the paper's is 1",
     )
     clip: float | None = Field(
         1.0, gt=0, description="Largest norm of the gradient; absent means no limit"

@@ -1,9 +1,10 @@
 """Which voxels of a grid lie inside one frame's cell, evaluated only where the surface can be.
 
-1. Blocks. A block of voxels whose centre has |f| > margin · half-diagonal cannot hold the surface
-   and is decided whole; the others are split, down to *cells* about 0.03 Ω wide. The margin is a
-   bound on the field's slope, measured after training and kept in the preset. Splitting starts
-   where margin · half-diagonal stays under the truncation, since beyond it |f| means nothing.
+1. Blocks. A block of voxels whose centre has |f| > slope · half-diagonal cannot hold the surface
+   and is decided whole; the others are split, down to *cells* about 0.03 Ω wide. The slope is
+   measured after training and kept in the preset, see :class:`~cellsynth.presets.models.Bound`.
+   Splitting starts where slope · half-diagonal stays under the truncation, since beyond it |f|
+   means nothing.
 2. Lattice. The cells that may hold the surface are interpolated from the field on their corners
    and the next corners out: cubic Lagrange polynomials on 4 × 4 × 4 nodes, an error of fourth
    order in the cell's width. The error is measured on every cell, at its centre, where a cubic is
@@ -16,6 +17,7 @@ So the work grows with the surface in units of Ω and hardly with the resolution
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +27,7 @@ from numpy.typing import NDArray
 
 from cellsynth.field.folded import FoldedDecoder
 from cellsynth.geometry import Grid, Index, as_index
+from cellsynth.presets.models import Bound
 
 __all__ = ["Occupancy", "occupancy", "occupancy_dense"]
 
@@ -33,8 +36,6 @@ __all__ = ["Occupancy", "occupancy", "occupancy_dense"]
 CELL_WIDTH = 0.03
 # The largest error found is multiplied by this before it decides a voxel.
 SAFETY = 4.0
-# Share of the truncation that a block's bound may reach: the field wobbles on its plateau.
-PLATEAU = 0.8
 # Voxels interpolated at once: bounds memory, not results.
 BATCH = 1 << 21
 
@@ -65,15 +66,15 @@ class Occupancy:
         return full
 
 
-def occupancy(field: FoldedDecoder, grid: Grid, *, margin: float) -> Occupancy:
+def occupancy(field: FoldedDecoder, grid: Grid, *, bound: Bound) -> Occupancy:
     """The voxels of ``grid`` whose centres lie in the cell, found from coarse to fine.
 
     Args:
         field: The field of one frame.
         grid: Any grid, anisotropic or off centre.
-        margin: Bound on the field's slope. Larger is slower, never different.
+        bound: How steep the field is. Larger is slower, never different.
     """
-    search = _Search(field, grid, margin)
+    search = _Search(field, grid, bound)
     return search.run()
 
 
@@ -131,10 +132,10 @@ class _Axis:
 class _Search:
     """One frame's search, from blocks to voxels."""
 
-    def __init__(self, field: FoldedDecoder, grid: Grid, margin: float) -> None:
+    def __init__(self, field: FoldedDecoder, grid: Grid, bound: Bound) -> None:
         self.field = field
         self.grid = grid
-        self.margin = margin
+        self.bound = bound
         self.spacing = np.asarray(grid.spacing)
         steps = [max(1, round(CELL_WIDTH / s)) for s in grid.spacing]
         self.axes = [_Axis(b, -(-n // b)) for b, n in zip(steps, grid.shape, strict=True)]
@@ -180,7 +181,7 @@ class _Search:
                 near = np.linalg.norm(centres, axis=1) <= 1 + radius
                 blocks, centres = blocks[near], centres[near]
             sdf = self._sdf(centres)
-            undecided = np.abs(sdf) <= self.margin * radius + self.field.rounding
+            undecided = np.abs(sdf) <= self._threshold(radius) + self.field.rounding
             if (size * self.step == 1).all():
                 # Blocks are voxels now: nothing is left undecided.
                 undecided[:] = False
@@ -201,7 +202,7 @@ class _Search:
             # Axes with wide cells join the splitting last, so blocks stay as cubic as can be.
             size = 2 ** np.maximum(0, k - np.ceil(np.log2(width / finest) - 1e-9)).astype(np.int64)
             radius = float(np.linalg.norm((size * self.step - 1) / 2 * self.spacing))
-            too_wide = self.margin * radius > PLATEAU * self.field.spec.truncation
+            too_wide = math.isinf(self._threshold(radius))
             if levels and (too_wide or (size * self.step > self.grid.shape).all()):
                 return levels[::-1]
             if not levels or (size != levels[-1]).any():
@@ -257,6 +258,9 @@ class _Search:
         if self.field.spec.domain == "ball" and not _box_in_ball(self.grid, offset, box.shape):
             box &= _in_ball(self.grid, offset, box.shape)
         return Occupancy(box, offset, self.grid.shape, self.evaluations)
+
+    def _threshold(self, radius: float) -> float:
+        return self.bound.threshold(radius, self.field.spec.truncation)
 
     def _sdf(self, coords: NDArray[np.float64]) -> NDArray[np.float32]:
         self.evaluations += len(coords)

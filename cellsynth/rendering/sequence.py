@@ -47,7 +47,7 @@ def render_frame(
     field = model.at(draw.latent, time, draw.rotation)
     if dense:
         return Occupancy(occupancy_dense(field, grid), (0, 0, 0), grid.shape, grid.size)
-    return occupancy(field, grid, margin=model.preset.bound.margin)
+    return occupancy(field, grid, bound=model.preset.bound)
 
 
 class LabelledSequence:

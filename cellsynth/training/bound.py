@@ -14,14 +14,12 @@ __all__ = ["measure_bound"]
 
 POINTS = 256  # per code and frame, uniform in the unit ball
 FRAMES_AT_ONCE = 16
-# Between the points that are looked at, the field may be steeper than on them.
-SAFETY = 1.25
 
 
 def measure_bound(
     decoder: Decoder, latents: NDArray[np.float32], n_frames: int, *, seed: int
 ) -> Bound:
-    """The largest slope |∇f| of a field over codes, frames and space, and the margin to keep.
+    """The largest slope |∇f| of a field over codes, frames and space, by ranges of |f|.
 
     Looks at the learned codes and at as many new ones drawn with their spread, since new cells
     are what will be rendered.
@@ -31,7 +29,7 @@ def measure_bound(
     codes = np.concatenate([latents, spread * rng.standard_normal(latents.shape)])
     device = decoder.output.weight.device
     times = frame_times(n_frames)
-    steepest = 0.0
+    steepest = np.zeros(4)
     for code in codes:
         for start in range(0, n_frames, FRAMES_AT_ONCE):
             part = times[start : start + FRAMES_AT_ONCE]
@@ -42,10 +40,13 @@ def measure_bound(
             sdf = decoder(xyz, t, z)
             (gradient,) = torch.autograd.grad(sdf.sum(), xyz)
             # Beyond the truncation the field may be as steep as it likes.
-            within = sdf.detach().abs() < decoder.spec.truncation
-            steepest = max(steepest, float((gradient.norm(dim=-1) * within).max()))
-    gradient_bound = float(f"{steepest:.4g}")
-    return Bound(gradient=gradient_bound, margin=max(1.0, round(SAFETY * gradient_bound, 4)))
+            share = sdf.detach().abs().numpy(force=True) / decoder.spec.truncation
+            slope = gradient.norm(dim=-1).numpy(force=True)
+            for quarter in range(4):
+                within = slope[share <= (quarter + 1) / 4]
+                steepest[quarter] = max(steepest[quarter], within.max(initial=1e-3))
+    first, second, third, fourth = (float(f"{slope:.4g}") for slope in steepest)
+    return Bound(slopes=(first, second, third, fourth))
 
 
 def _in_ball(rng: np.random.Generator, n: int) -> NDArray[np.float64]:

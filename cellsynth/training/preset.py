@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.errors import InputError, InUseError, TopologyError
+from cellsynth.errors import InputError, InUseError, StorageError, TopologyError
 from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.evaluation.preview import preview_png
 from cellsynth.field.decoder import Decoder
@@ -53,10 +53,11 @@ from cellsynth.training.points import PointPool, build_pool
 
 __all__ = ["TrainEvent", "TrainOptions", "TrainSummary", "train_preset", "work_folder"]
 
+CHECKPOINT = "checkpoint.safetensors"
 PROBE_S = 30.0
 PROBES = 6  # frames that the DSC during training is measured on
 # Before the slope is measured, frames are rendered with this bound: for the probe, and no more.
-PROBE_MARGIN = 1.5
+PROBE_BOUND = Bound(slopes=(1.5, 2.0, 2.0, 2.0), margin=1.0)
 
 Stage = Literal["read", "distances", "points", "train", "evaluate", "calibrate"]
 
@@ -170,7 +171,13 @@ def train_preset(
         if not (work / "training.json").exists():
             remove(work)
         raise
-    trainer = _train(store, work, options, device, notify)
+    try:
+        trainer = _train(store, work, options, device, notify)
+    except StorageError:
+        # The disk is full: without a checkpoint there is nothing that is worth its space.
+        if not (work / CHECKPOINT).is_file():
+            remove(work)
+        raise
     summary = _finish(store, trainer, out, options, left_out, overwrite, notify)
     if not keep:
         remove(work)
@@ -284,7 +291,7 @@ def _train(
         data=(work / "training.json").read_text(encoding="utf-8"),
         device=device,
     )
-    checkpoint = work / "checkpoint.safetensors"
+    checkpoint = work / CHECKPOINT
     if checkpoint.is_file():
         trainer.load(checkpoint)
     rng = np.random.default_rng(options.seed)
@@ -298,7 +305,7 @@ def _train(
         nonlocal probed
         dsc = None
         if report.seconds - probed > PROBE_S:
-            fit = _fit(trainer.averaged().cpu(), trainer, PROBE_MARGIN)
+            fit = _fit(trainer.averaged().cpu(), trainer, PROBE_BOUND)
             dsc = float(np.nanmean(training_dice(fit, store, where=where)))
             probed = report.seconds
         notify(TrainEvent("train", report.share, 1.0, report, dsc))
@@ -318,9 +325,9 @@ def _finish(
 ) -> TrainSummary:
     """Evaluate, measure, calibrate and write the bundle."""
     decoder = trainer.averaged().cpu()
-    fit = _fit(decoder, trainer, PROBE_MARGIN)
+    fit = _fit(decoder, trainer, PROBE_BOUND)
     bound = measure_bound(decoder, fit.latents, store.n_frames, seed=options.seed)
-    fit = replace(fit, margin=bound.margin)
+    fit = replace(fit, bound=bound)
     dsc = training_dice(
         fit,
         store,
@@ -367,13 +374,13 @@ def _finish(
     return TrainSummary(bundle, left_out, evaluation)
 
 
-def _fit(decoder: Decoder, trainer: Trainer, margin: float) -> Fit:
+def _fit(decoder: Decoder, trainer: Trainer, bound: Bound) -> Fit:
     angles = trainer.angles.detach().cpu().double()
     return Fit(
         decoder,
         trainer.latents.detach().cpu().numpy().astype(np.float32),
         euler_to_matrix(angles).numpy(),
-        margin,
+        bound,
     )
 
 

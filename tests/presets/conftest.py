@@ -46,7 +46,7 @@ def preset() -> Preset:
         licence="CC0-1.0",
         scale=Scale(half_extent_um=5, frame_interval_s=None, n_frames=4, assumed=("voxel size",)),
         field=FieldSpec(hidden_layers=3, width=8, latent_dim=4, latent_layers=(1, 3)),
-        bound=Bound(gradient=1.4, margin=1.5),
+        bound=Bound(slopes=(1.2, 1.3, 1.4, 1.5)),
         sampling=Sampling(
             strategy="gaussian",
             gaussian=Gaussian(sigma=0.01),

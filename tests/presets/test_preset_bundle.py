@@ -250,7 +250,7 @@ def test_truncated_tensors_are_refused(tensors: Tensors, length: int) -> None:
     [
         ("sigma = 0.01 ", "sigma = -0.001 ", "sampling.gaussian.sigma must be above 0, got -0.001"),
         ("sigma = 0.01 ", "sgima = 0.01 ", "sampling.gaussian.sgima is unknown; .* mean sigma\\?"),
-        ("margin = 1.5", "", "bound.margin is missing"),
+        ("slopes = [1.2, 1.3, 1.4, 1.5]", "", "bound.slopes is missing"),
         ("format = 1", "format = 2", "format must be 1, got 2"),
         ("n_frames = 4", "n_frames = '4'", "scale.n_frames must be a whole number, got '4'"),
         ("[bound]", "[bound]\nextra = 1", "bound.extra is unknown"),

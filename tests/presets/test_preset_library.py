@@ -166,7 +166,7 @@ def test_a_broken_preset_is_listed_and_hides_no_other(folder: Path, tmp_path: Pa
     (tmp_path / "user" / "bad.zip").write_bytes(b"PK\x03\x04no")
     pack(folder, tmp_path / "user" / "packed.zip")
     toml = tmp_path / "user" / "broken" / "preset.toml"
-    toml.write_text(toml.read_text().replace("margin = 1.5", "margin = 0.5"))
+    toml.write_text(toml.read_text().replace("margin = 1.25", "margin = 0.5"))
     listed = {entry.name: entry for entry in list_presets()}
     assert list(listed) == ["bad", "broken", "packed", "tiny"]
     assert listed["tiny"].preset == read_preset(folder)

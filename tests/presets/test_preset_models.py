@@ -103,7 +103,7 @@ REFUSED = [
     ("scale.n_frames", True, "scale.n_frames must be a whole number, got True"),
     ("scale.assumed", "voxel size", "scale.assumed must be a list, got 'voxel size'"),
     ("scale", 3, "scale must be a section, got 3"),
-    ("bound.gradient", 0.0, "bound.gradient must be above 0, got 0.0"),
+    ("bound.slopes", (2.0, 1.0, 1.0, 1.0), "bound.slopes must be above 0 and not fall"),
     ("bound.margin", 0.99, "bound.margin must be at least 1, got 0.99"),
     ("field.kind", "tanh", "field.kind must be 'siren' or 'relu', got 'tanh'"),
     ("field.equivariant", 1, "field.equivariant must be true or false, got 1"),
@@ -167,8 +167,8 @@ def test_a_misspelt_key_that_must_be_there_is_one_fault(preset: Preset) -> None:
 
 def test_a_missing_key_is_named(preset: Preset) -> None:
     data = preset.model_dump()
-    del data["bound"]["margin"]
-    with pytest.raises(BundleError, match=r"^preset tiny: bound\.margin is missing$"):
+    del data["bound"]["slopes"]
+    with pytest.raises(BundleError, match=r"^preset tiny: bound\.slopes is missing$"):
         judge(Preset, data, "preset tiny")
 
 
