@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from cellsynth.cli import console
 from cellsynth.formats.ctc import read_ctc
 from cellsynth.formats.ctc_validate import validate_ctc
 from cellsynth.geometry import Grid
@@ -149,7 +151,8 @@ def test_dry_run_says_what_would_be_made_and_makes_nothing(run, sphere_bundle, h
     assert "folder          sphere-8 (holds something already)" in result.out.splitlines()
 
 
-def test_a_set_is_written_resumed_and_valid(run, dividing_bundle, here):
+def test_a_set_is_written_resumed_and_valid(run, dividing_bundle, here, monkeypatch):
+    monkeypatch.setattr(console, "PAUSE_S", -1)
     base = ["generate", "--preset", dividing_bundle.folder, "--res", 24, "--workers", 1]
     result = run(*base, "--count", 2)
     assert result.last == (
@@ -210,11 +213,12 @@ def test_ctrl_c_in_a_terminal_ends_the_workers_too(sphere_bundle, here):
     try:
         deadline = time.monotonic() + 120
         while not Path("set/02_GT").is_dir():
-            assert running.poll() is None
+            assert running.poll() is None, running.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)
     finally:
-        os.killpg(running.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130
     assert err.startswith("interrupted: ")

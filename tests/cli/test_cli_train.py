@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cellsynth.cli import console
 from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES, find_recipe
 from cellsynth.shapes import LeftOut
@@ -105,7 +106,10 @@ def test_budgets(run, asked, text, seconds):
     assert asked[0][2].length == Length(budget_s=seconds)
 
 
-def test_the_end_tells_what_was_left_out_assumed_and_reached(run, asked, sphere_bundle):
+def test_the_end_tells_what_was_left_out_assumed_and_reached(
+    run, asked, sphere_bundle, monkeypatch
+):
+    monkeypatch.setattr(console, "PAUSE_S", -1)
     result = run("train-preset", "data")
     left_out = [line for line in result.out.splitlines() if line.startswith("left out: ")]
     assert left_out[0] == "left out: track 0: too short"
