@@ -148,10 +148,11 @@ class Decoder(nn.Module):
                 per_frame = per_frame + latents @ weight[:, columns.latent].T
             if taken(columns.time):
                 per_frame = per_frame + times[:, None] @ weight[:, columns.time].T
-            pre = per_frame.expand(frames, -1)[:, None, :].expand(-1, points, -1)
+            width = layer.out_features
+            pre = per_frame.expand(frames, width)[:, None, :].expand(frames, points, width)
             if taken(columns.coords):
-                pre = pre + (xyz @ weight[:, columns.coords].T).view(frames, points, -1)
-            pre = pre.reshape(frames * points, -1)
+                pre = pre + (xyz @ weight[:, columns.coords].T).view(frames, points, width)
+            pre = pre.reshape(frames * points, width)
             if taken(columns.hidden):
                 pre = torch.addmm(pre, h, weight[:, columns.hidden].T)
             h = torch.sin(pre) if self.spec.kind == "siren" else torch.relu(pre)

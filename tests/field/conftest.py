@@ -1,0 +1,46 @@
+"""Fields drawn at random, of many kinds, and one thread for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from cellsynth.presets.models import FieldSpec
+
+SPECS = {
+    "paper": FieldSpec(),
+    "small": FieldSpec(hidden_layers=4, width=24, latent_dim=5, latent_layers=(1, 3)),
+    "relu": FieldSpec(
+        kind="relu", hidden_layers=3, width=20, latent_dim=4, latent_layers=(1,),
+        coords_layers="first",
+    ),
+    "tanh": FieldSpec(hidden_layers=3, width=16, latent_dim=3, latent_layers=(2,), output="tanh"),
+    "widths include inputs": FieldSpec(
+        hidden_layers=4, width=24, latent_dim=5, latent_layers=(1, 3), widths_include_inputs=True
+    ),
+    "coordinates first": FieldSpec(
+        hidden_layers=3, width=16, latent_dim=3, latent_layers=(1, 3), coords_layers="first"
+    ),
+    "not equivariant": FieldSpec(
+        kind="relu", hidden_layers=8, width=32, latent_dim=6, latent_layers=(1, 4),
+        coords_layers="first", equivariant=False, output="tanh", domain="cube",
+    ),
+    "one layer": FieldSpec(hidden_layers=1, width=8, latent_dim=2, latent_layers=(1,)),
+}  # fmt: skip
+
+
+@pytest.fixture(params=SPECS.values(), ids=SPECS.keys())
+def spec(request) -> FieldSpec:
+    """A network's settings."""
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tests side by side do not fight for the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

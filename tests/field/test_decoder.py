@@ -1,0 +1,160 @@
+"""The network against a slow reference that takes one point at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from cellsynth.errors import ShapeError
+from cellsynth.field.decoder import Decoder, layer_columns, taken
+from cellsynth.presets.models import FieldSpec
+
+
+def seeded(spec: FieldSpec, seed: int = 0, coords_gain: float = 1.0) -> Decoder:
+    return Decoder(
+        spec, generator=torch.Generator().manual_seed(seed), coords_gain=coords_gain
+    ).double()
+
+
+def reference(decoder: Decoder, point, time: float, latent) -> float:
+    """One point, one layer and one unit after the other: the formula of the paper."""
+    spec = decoder.spec
+    h: list[float] = []
+    for number, layer in enumerate(decoder.hidden, start=1):
+        inputs = list(h)
+        if number in spec.latent_layers:
+            inputs += list(latent)
+        if number == 1 or spec.coords_layers == "all":
+            inputs += [*point, time]
+        h = []
+        for row, bias in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True):
+            pre = bias + sum(w * value for w, value in zip(row, inputs, strict=True))
+            h.append(math.sin(spec.omega_0 * pre) if spec.kind == "siren" else max(0.0, pre))
+    row, bias = decoder.output.weight.tolist()[0], decoder.output.bias.item()
+    out = bias + sum(w * value for w, value in zip(row, h, strict=True))
+    return math.tanh(out) if spec.output == "tanh" else out
+
+
+def inputs(spec: FieldSpec, frames: int = 3, points: int = 4, seed: int = 1):
+    generator = torch.Generator().manual_seed(seed)
+    options = {"generator": generator, "dtype": torch.float64}
+    coords = torch.rand(frames, points, 3, **options) * 2 - 1
+    times = torch.rand(frames, **options) * 2 - 1
+    latents = torch.randn(frames, spec.latent_dim, **options)
+    return coords, times, latents
+
+
+def test_the_paper_s_network_has_161537_parameters():
+    assert sum(p.numel() for p in Decoder(FieldSpec()).parameters()) == 161_537
+
+
+def test_columns_of_the_paper_s_network():
+    columns = layer_columns(FieldSpec())
+    assert columns[0] == (slice(0, 0), slice(0, 64), slice(64, 67), slice(67, 68))
+    assert columns[1] == (slice(0, 128), slice(128, 128), slice(128, 131), slice(131, 132))
+    assert [i + 1 for i, c in enumerate(columns) if taken(c.latent)] == [1, 5, 8]
+    assert all(taken(c.coords) and taken(c.time) for c in columns)
+
+
+def test_columns_fill_every_matrix(spec):
+    for columns, (_, c_in) in zip(layer_columns(spec), spec.layer_shapes()[:-1], strict=True):
+        ends = [0, *(c.stop for c in columns)]
+        assert [c.start for c in columns] == ends[:-1]
+        assert ends[-1] == c_in
+        # Space and time come together or not at all.
+        assert (columns.coords.stop - columns.coords.start, taken(columns.time)) in {
+            (3, True),
+            (0, False),
+        }
+
+
+def test_forward_is_the_formula(spec):
+    decoder = seeded(spec)
+    coords, times, latents = inputs(spec)
+    sdf = decoder(coords, times, latents)
+    assert sdf.shape == (3, 4)
+    expected = [
+        [reference(decoder, p.tolist(), t.item(), z.tolist()) for p in frame]
+        for frame, t, z in zip(coords, times, latents, strict=True)
+    ]
+    np.testing.assert_allclose(sdf.detach(), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(("frames", "points"), [(1, 1), (1, 5), (4, 1), (2, 0)])
+def test_forward_of_any_number_of_frames_and_points(spec, frames, points):
+    decoder = seeded(spec)
+    coords, times, latents = inputs(spec, frames, points)
+    assert decoder(coords, times, latents).shape == (frames, points)
+
+
+def test_gradient_reaches_every_parameter_and_input(spec):
+    decoder = seeded(spec)
+    coords, times, latents = (x.requires_grad_() for x in inputs(spec, 4, 64))
+    decoder(coords, times, latents).square().sum().backward()
+    reached = {**dict(decoder.named_parameters()), "xyz": coords, "t": times, "z": latents}
+    for name, parameter in reached.items():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_weights_start_in_their_ranges(spec):
+    decoder = seeded(spec)
+    for i, layer in enumerate([*decoder.hidden, decoder.output]):
+        c_in = layer.in_features
+        if spec.kind == "relu":
+            bound = math.sqrt(6 / c_in)
+        elif i == 0:
+            bound = 1 / c_in
+        else:
+            bound = math.sqrt(6 / c_in) / spec.omega_0
+        largest = layer.weight.abs().max().item()
+        assert 0.6 * bound < largest <= bound
+        assert layer.bias.abs().max().item() <= 1 / math.sqrt(c_in)
+
+
+def test_coords_gain_acts_on_space_and_time_of_the_first_layer_alone():
+    spec = FieldSpec()
+    plain, gained = seeded(spec), seeded(spec, coords_gain=8.0)
+    expected = plain.state_dict()
+    expected["layers.0.weight"][:, 64:68] *= 8
+    for name, tensor in gained.state_dict().items():
+        torch.testing.assert_close(tensor, expected[name], rtol=0, atol=0)
+
+
+def test_the_draw_comes_from_the_generator_alone():
+    spec = FieldSpec(hidden_layers=2, width=8, latent_dim=2, latent_layers=(1,))
+    same = [seeded(spec, seed).state_dict()["layers.1.weight"] for seed in (3, 3, 4)]
+    assert torch.equal(same[0], same[1])
+    assert not torch.equal(same[0], same[2])
+
+
+def test_save_and_load(spec, tmp_path):
+    decoder = seeded(spec)
+    torch.save(decoder.state_dict(), tmp_path / "weights.pt")
+    other = seeded(spec, seed=5)
+    given = inputs(spec)
+    assert not torch.equal(other(*given), decoder(*given))
+    other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    assert torch.equal(other(*given), decoder(*given))
+
+
+@pytest.mark.parametrize(
+    ("coords", "times", "latents"),
+    [
+        ((3, 4, 2), (3,), (3, 5)),
+        ((3, 4), (3,), (3, 5)),
+        ((3, 4, 3), (4,), (3, 5)),
+        ((3, 4, 3), (3,), (3, 6)),
+        ((3, 4, 3), (3,), (5,)),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named(coords, times, latents):
+    decoder = Decoder(FieldSpec(hidden_layers=2, width=8, latent_dim=5, latent_layers=(1,)))
+    with pytest.raises(ShapeError) as error:
+        decoder(torch.zeros(coords), torch.zeros(times), torch.zeros(latents))
+    assert f"coords {coords}, times {times}, latents {latents}" in str(error.value)
+    assert "expected (f, p, 3), (f,), (f, 5)" in str(error.value)
