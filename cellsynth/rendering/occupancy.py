@@ -145,7 +145,8 @@ class _Search:
     def run(self) -> Occupancy:
         state, active, centre_sdf = self._blocks()
         if not (state.any() or len(active)):
-            return Occupancy(np.zeros((1, 1, 1), np.bool_), (0, 0, 0), self.grid.shape, 0)
+            nothing = np.zeros((1, 1, 1), np.bool_)
+            return Occupancy(nothing, (0, 0, 0), self.grid.shape, self.evaluations)
         occupied = np.concatenate([np.argwhere(state), active])
         low, high = occupied.min(axis=0), occupied.max(axis=0) + 1
         box = state[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]

@@ -25,21 +25,21 @@ from cellsynth.rendering.occupancy import Occupancy
 
 __all__ = ["Tracker", "count_cells"]
 
+MAX_PIECES = 65535  # labels are stored as uint16
+
 
 class _Pieces:
     """Connected components of one frame: ``labels`` 1 … n in a box, and their cells."""
 
     def __init__(self, frame: Occupancy, smallest_share: float) -> None:
-        labels: NDArray[Any]
-        labels, n = cc3d.connected_components(
-            frame.inside, connectivity=26, return_N=True, out_dtype=np.uint16
-        )
+        labels, n = cc3d.connected_components(frame.inside, connectivity=26, return_N=True)
         volumes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
         kept = volumes >= max(1.0, smallest_share * volumes.sum())
-        if not kept.all():
-            renumber = np.zeros(n + 1, np.uint16)
-            renumber[1:][kept] = np.arange(1, kept.sum() + 1)
-            labels = renumber[labels]
+        if kept.sum() > MAX_PIECES:
+            raise TopologyError(f"{kept.sum()} loose pieces in a frame")
+        renumber = np.zeros(n + 1, np.uint16)
+        renumber[1:][kept] = np.arange(1, kept.sum() + 1)
+        labels = renumber[labels]
         self.labels = labels
         self.offset = frame.offset
         self.n = int(kept.sum())
