@@ -130,8 +130,9 @@ def _frame_points(
     """Points of one frame, ``(pool_points, 4)`` int16: ``near`` near ones, then the others."""
     sdf = store.sdf(sequence, frame).astype(np.float32)
     grid, alignment = store.grid(sequence, frame)
-    # Distances end at the truncation: what is near must end before it.
-    reach = min(recipe.near_um / store.half_extent_um, 0.9 * store.truncation)
+    # Nothing is known within a voxel, and distances end at the truncation: near lies between.
+    voxel = float(np.prod(grid.spacing)) ** (1 / 3)
+    reach = min(max(recipe.near_um / store.half_extent_um, voxel), 0.9 * store.truncation)
     lookup = _Lookup(sdf, grid, alignment, store.truncation)
 
     points = np.empty((recipe.pool_points, 4), np.int16)
