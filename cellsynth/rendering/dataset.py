@@ -10,20 +10,16 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import queue
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,6 +47,7 @@ from cellsynth.sampling.strategies import Strategy
 __all__ = ["Event", "GenerateOptions", "Summary", "generate"]
 
 MANIFEST = "dataset.json"
+FORMAT = "cellsynth-dataset"
 PART = ".part-"
 # Frames that wait to be compressed and written, per worker: bounds memory.
 WAITING = 3
@@ -140,9 +137,11 @@ def generate(
         raise InputError(f"workers must be at least 1, got {workers}")
     if not 1 <= options.n_frames <= 10_000:
         raise InputError(f"frames must be 1 to 10000, got {options.n_frames}")
+    if out.exists() and not out.is_dir():
+        raise InUseError(f"{out} is a file; give another --out")
     made_folder = not out.exists()
-    manifest = _open_manifest(out, bundle, options, resume=resume, overwrite=overwrite)
     with _locked(out):
+        manifest = _open_manifest(out, bundle, options, resume=resume, overwrite=overwrite)
         _remove_parts(out)
         records: dict[str, Record] = manifest["sequences"]
         done = [n for n in records if (out / f"{n}_GT").is_dir()]
@@ -196,16 +195,24 @@ def _rendered(
     context = multiprocessing.get_context("spawn")
     events: Any = context.SimpleQueue()
     arguments = (bundle.folder, bundle.sha256, out, options, device, threads, events, os.getpid())
+    waiting: dict[Future[Record], int] = {}
+    finished: queue.SimpleQueue[Future[Record]] = queue.SimpleQueue()
     pool = ProcessPoolExecutor(n, mp_context=context, initializer=_start_worker, initargs=arguments)
     try:
-        waiting: dict[Future[Record], int] = {pool.submit(_work, i): i for i in todo}
+        with _interrupts_later():
+            for i in todo:
+                future = pool.submit(_work, i)
+                waiting[future] = i
+                future.add_done_callback(finished.put)
         while waiting:
-            ready, _ = wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED)
+            # Not `concurrent.futures.wait`: Ctrl-C within it leaves the futures locked for good.
+            ready = None
+            with suppress(queue.Empty):
+                ready = finished.get(timeout=0.2)
             while not events.empty():
                 notify(events.get())
-            for future in ready:
-                i = waiting.pop(future)
-                yield i, future.result()
+            if ready is not None:
+                yield waiting.pop(ready), ready.result()
     except BrokenProcessPool as error:
         raise StorageError(
             "a worker was ended by the system, most likely out of memory; "
@@ -219,6 +226,19 @@ def _rendered(
                 process.terminate()
         for process in processes:
             process.join()
+
+
+@contextmanager
+def _interrupts_later() -> Iterator[None]:
+    """Hold Ctrl-C back; processes started meanwhile never see it, however young they are."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _SequenceRenderer:
@@ -312,7 +332,7 @@ class _SequenceRenderer:
             writer.finish(lineage)
 
 
-_worker: _SequenceRenderer | None = None
+_worker: Callable[[int], Record] | None = None
 
 
 def _start_worker(
@@ -330,10 +350,18 @@ def _start_worker(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
-    bundle = read_bundle(folder)
-    if bundle.sha256 != sha256:
-        raise BundleError(f"{folder}: the preset was changed while it was in use")
-    _worker = _SequenceRenderer(bundle, out, options, device, events.put)
+    try:
+        bundle = read_bundle(folder)
+        if bundle.sha256 != sha256:
+            raise BundleError(f"{folder}: the preset was changed while it was in use")
+        _worker = _SequenceRenderer(bundle, out, options, device, events.put)
+    except CellsynthError as error:
+        # Raised here it would look like a worker that died: it is told with the first sequence.
+        _worker = partial(_fail, error)
+
+
+def _fail(error: CellsynthError, _: int) -> Record:
+    raise error
 
 
 def _work(index: int) -> Record:
@@ -361,7 +389,7 @@ def _open_manifest(
     """The manifest to fill: a new one, or the one there if it is of the same set."""
     scale = bundle.preset.scale
     fresh = {
-        "format": "cellsynth-dataset",
+        "format": FORMAT,
         "version": 1,
         "preset": {"name": bundle.preset.name, "sha256": bundle.sha256},
         "options": {
@@ -380,31 +408,37 @@ def _open_manifest(
         "versions": versions(),
         "sequences": {},
     }
-    if out.exists() and not out.is_dir():
-        raise InUseError(f"{out} is a file; give another --out")
-    if not out.exists() or not any(out.iterdir()):
+    if not any(out.iterdir()):
         return fresh
-    manifest = out / MANIFEST
-    if not manifest.is_file():
-        raise InUseError(f"{out} is in use and is no data set of ours; give another --out")
+    found = _read_manifest(out)
     if overwrite:
-        remove(out)
+        # The manifest goes last: as long as anything is there, it says that it is ours.
+        for path in sorted(out.iterdir(), key=lambda path: path.name == MANIFEST):
+            remove(path)
         return fresh
     if not resume:
         raise InUseError(f"{out} holds a data set already; pass --resume, --overwrite or --out")
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-        differing = [key for key in ("preset", "options", "versions") if found[key] != fresh[key]]
-        sequences = dict(found["sequences"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise InputError(f"{manifest} cannot be read ({error}); pass --overwrite") from error
+    asked = ("version", "preset", "options", "versions")
+    differing = [key for key in asked if found.get(key) != fresh[key]]
     if differing:
         key = differing[0]
         raise InputError(
-            f"{out} was begun with another {key}: {found[key]}, now {fresh[key]}; "
+            f"{out} was begun with another {key}: {found.get(key)}, now {fresh[key]}; "
             "give the same again, or another --out"
         )
-    return fresh | {"sequences": sequences}
+    return fresh | {"sequences": found["sequences"]}
+
+
+def _read_manifest(out: Path) -> dict[str, Any]:
+    """The manifest of a folder that holds something; other tools have a ``dataset.json`` too."""
+    try:
+        found = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        found = None
+    ours = isinstance(found, dict) and found.get("format") == FORMAT
+    if not (ours and isinstance(found.get("sequences"), dict)):
+        raise InUseError(f"{out} is in use and is no data set of ours; give another --out")
+    return dict(found)
 
 
 def _write_manifest(out: Path, manifest: dict[str, Any]) -> None:

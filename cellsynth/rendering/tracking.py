@@ -32,7 +32,9 @@ class _Pieces:
     """Connected components of one frame: ``labels`` 1 … n in a box, and their cells."""
 
     def __init__(self, frame: Occupancy, smallest_share: float) -> None:
-        labels, n = cc3d.connected_components(frame.inside, connectivity=26, return_N=True)
+        # As integers: cc3d 4.1 has too little room for the pieces of a bool array one voxel thick.
+        inside = frame.inside.view(np.uint8)
+        labels, n = cc3d.connected_components(inside, connectivity=26, return_N=True)
         volumes = np.bincount(labels.ravel(), minlength=n + 1)[1:]
         kept = volumes >= max(1.0, smallest_share * volumes.sum())
         if kept.sum() > MAX_PIECES:
