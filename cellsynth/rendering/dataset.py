@@ -184,9 +184,9 @@ def _rendered(
     notify = on_event or (lambda _: None)
     if n == 1:
         before = torch.get_num_threads()
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)
         try:
-            renderer = _SequenceRenderer(bundle, out, options, device, notify)
+            renderer = _SequenceRenderer(bundle, out, options, device, threads, notify)
             for i in todo:
                 yield i, renderer(i)
         finally:
@@ -250,8 +250,11 @@ class _SequenceRenderer:
         out: Path,
         options: GenerateOptions,
         device: str,
+        threads: int,
         notify: Callable[[Event], None],
     ) -> None:
+        """Take ``threads`` cores: frames share them, PyTorch's own threads would wait for them."""
+        self._threads = threads
         self._model = CellModel.from_bundle(bundle, device)
         self._out = out
         self._options = options
@@ -269,6 +272,7 @@ class _SequenceRenderer:
                 strategy=self._options.strategy,
                 rotation=_rotation(self._options.rotation),
                 attempt=attempt,
+                threads=self._threads,
             )
             sequence = LabelledSequence(
                 self._model,
@@ -276,6 +280,7 @@ class _SequenceRenderer:
                 self._options.grid,
                 self._options.n_frames,
                 dense=self._options.dense,
+                threads=self._threads,
             )
             try:
                 self._write(part, name, index, sequence)
@@ -320,7 +325,7 @@ class _SequenceRenderer:
             finally:
                 room.release()
 
-        with writer, ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
+        with writer, ThreadPoolExecutor(self._threads) as pool:
             written = []
             for t, labels, offset in sequence.frames():
                 room.acquire()
@@ -349,12 +354,12 @@ def _start_worker(
     # Ctrl-C reaches the parent, which ends us; if it was killed outright, nobody else would.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     try:
         bundle = read_bundle(folder)
         if bundle.sha256 != sha256:
             raise BundleError(f"{folder}: the preset was changed while it was in use")
-        _worker = _SequenceRenderer(bundle, out, options, device, events.put)
+        _worker = _SequenceRenderer(bundle, out, options, device, threads, events.put)
     except CellsynthError as error:
         # Raised here it would look like a worker that died: it is told with the first sequence.
         _worker = partial(_fail, error)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -54,13 +57,26 @@ class LabelledSequence:
     """Labels of a cell's frames, from the last to the first, and its lineage after that."""
 
     def __init__(
-        self, model: CellModel, draw: Draw, grid: Grid, n_frames: int, *, dense: bool = False
+        self,
+        model: CellModel,
+        draw: Draw,
+        grid: Grid,
+        n_frames: int,
+        *,
+        dense: bool = False,
+        threads: int = 1,
     ) -> None:
+        """Prepare a sequence of ``n_frames`` on ``grid``; nothing is rendered yet.
+
+        ``threads`` frames are rendered at once. The field's products are too small to be shared
+        by several cores, whole frames are not.
+        """
         self._model = model
         self._draw = draw
         self._grid = grid
         self._times = frame_times(n_frames)
         self._dense = dense
+        self._threads = threads
         self._tracker = Tracker(model.preset.topology, n_frames)
 
     def frames(self) -> Iterator[tuple[int, NDArray[np.uint16], tuple[int, int, int]]]:
@@ -69,11 +85,26 @@ class LabelledSequence:
         Raises:
             TopologyError: The cells do not do what the preset's topology says.
         """
-        for t in reversed(range(len(self._times))):
-            frame = render_frame(
-                self._model, self._draw, float(self._times[t]), self._grid, dense=self._dense
-            )
+        for t, frame in self._rendered():
             yield t, self._tracker.add(frame), frame.offset
+
+    def _rendered(self) -> Iterator[tuple[int, Occupancy]]:
+        """Frames from the last to the first, a few of them rendered ahead."""
+        pool = ThreadPoolExecutor(self._threads)
+        todo = iter(reversed(range(len(self._times))))
+        try:
+            ahead = deque((t, pool.submit(self._render, t)) for t in islice(todo, self._threads))
+            while ahead:
+                t, frame = ahead.popleft()
+                ahead.extend((t, pool.submit(self._render, t)) for t in islice(todo, 1))
+                yield t, frame.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _render(self, t: int) -> Occupancy:
+        return render_frame(
+            self._model, self._draw, float(self._times[t]), self._grid, dense=self._dense
+        )
 
     def lineage(self) -> Lineage:
         """The lineage, once all frames are rendered; raises as :meth:`frames`."""
@@ -88,6 +119,7 @@ def draw_cell(
     strategy: Strategy | None = None,
     rotation: Literal["random", "none"] | NDArray[np.float64] = "random",
     attempt: int = 0,
+    threads: int = 1,
 ) -> Draw:
     """The first draw of a sequence, from ``attempt`` on, that keeps the preset's topology.
 
@@ -103,7 +135,7 @@ def draw_cell(
         latent = draw_latent(rng, model.preset.sampling, model.latents, strategy)
         draw = Draw(latent, draw_rotation(rng, rotation), attempt)
         try:
-            check_topology(model, latent)
+            check_topology(model, latent, threads=threads)
         except TopologyError as error:
             last = str(error)
             attempt += 1
@@ -115,14 +147,16 @@ def draw_cell(
     )
 
 
-def check_topology(model: CellModel, latent: NDArray[np.float32]) -> Lineage:
+def check_topology(model: CellModel, latent: NDArray[np.float32], *, threads: int = 1) -> Lineage:
     """The lineage of a code's cell on the reference grid.
 
     Raises:
         TopologyError: It breaks the preset's topology.
     """
     upright = Draw(latent, np.eye(3), 0)
-    sequence = LabelledSequence(model, upright, REFERENCE, model.preset.scale.n_frames)
+    sequence = LabelledSequence(
+        model, upright, REFERENCE, model.preset.scale.n_frames, threads=threads
+    )
     for _ in sequence.frames():
         pass
     return sequence.lineage()
