@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from cellsynth.field.decoder import Decoder
 from cellsynth.field.folded import FoldedDecoder
+from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.geometry import frame_times
 from cellsynth.presets.models import Bound
 from cellsynth.rendering.occupancy import occupancy
@@ -66,7 +68,9 @@ def training_dice(
     pairs = list(where if where is not None else np.ndindex(store.n_sequences, store.n_frames))
     found = np.full((store.n_sequences, store.n_frames), np.nan)
     times = frame_times(store.n_frames)
-    for done, (i, t) in enumerate(pairs, start=1):
+
+    def one(pair: tuple[int, int]) -> float:
+        i, t = pair
         grid, alignment = store.grid(i, t)
         field = FoldedDecoder(
             fit.decoder,
@@ -74,8 +78,15 @@ def training_dice(
             float(times[t]),
             alignment @ fit.rotations[i],
         )
-        rendered = occupancy(field, grid, bound=fit.bound)
-        found[i, t] = dice(rendered.to_dense(), store.mask(i, t))
-        if on_progress:
-            on_progress(done, len(pairs))
+        return dice(occupancy(field, grid, bound=fit.bound).to_dense(), store.mask(i, t))
+
+    with one_thread_each():
+        pool = ThreadPoolExecutor(cores())
+        try:
+            for done, (pair, value) in enumerate(zip(pairs, pool.map(one, pairs), strict=True), 1):
+                found[pair] = value
+                if on_progress:
+                    on_progress(done, len(pairs))
+        finally:
+            pool.shutdown(cancel_futures=True)
     return found

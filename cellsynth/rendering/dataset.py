@@ -34,6 +34,7 @@ from cellsynth.errors import (
     TopologyError,
 )
 from cellsynth.field.model import CellModel
+from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.formats.ctc import CTCWriter
 from cellsynth.formats.ctc_names import sequence_name
 from cellsynth.formats.ctc_validate import validate_ctc
@@ -177,20 +178,15 @@ def _rendered(
     on_event: Callable[[Event], None] | None,
 ) -> Iterator[tuple[int, Record]]:
     """Records of the sequences ``todo``, in the order in which they are ready."""
-    cores = os.cpu_count() or 1
-    default = 1 if device != "cpu" else cores
+    default = 1 if device != "cpu" else cores()
     n = max(1, min(workers or default, len(todo)))
-    threads = max(1, cores // n)
+    threads = max(1, cores() // n)
     notify = on_event or (lambda _: None)
     if n == 1:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+        with one_thread_each():
             renderer = _SequenceRenderer(bundle, out, options, device, threads, notify)
             for i in todo:
                 yield i, renderer(i)
-        finally:
-            torch.set_num_threads(before)
         return
     context = multiprocessing.get_context("spawn")
     events: Any = context.SimpleQueue()

@@ -22,6 +22,7 @@ from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.evaluation.preview import preview_png
 from cellsynth.field.decoder import Decoder
 from cellsynth.field.model import CellModel
+from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import Triple, euler_to_matrix
 from cellsynth.presets.bundle import PRESET, Bundle, write_bundle
@@ -338,7 +339,8 @@ def _finish(
 
     def keeps_topology(latent: NDArray[np.float32]) -> bool:
         try:
-            check_topology(model, latent)
+            with one_thread_each():
+                check_topology(model, latent, threads=cores())
         except TopologyError:
             return False
         return True
