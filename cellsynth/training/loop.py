@@ -47,8 +47,9 @@ class Length:
     def __post_init__(self) -> None:
         if (self.steps is None) == (self.budget_s is None):
             raise InputError("training length: give either steps or a budget, not both")
-        if (self.steps or self.budget_s or 0) <= 0:
-            raise InputError(f"training length must be above 0, got {self.steps or self.budget_s}")
+        length = self.budget_s if self.steps is None else self.steps
+        if length is None or length <= 0:
+            raise InputError(f"training length must be above 0, got {length}")
 
     def share(self, step: int, seconds: float) -> float:
         """Share of the training that is done, 0 to 1."""

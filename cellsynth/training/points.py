@@ -28,6 +28,7 @@ from cellsynth.shapes.store import ShapeStore
 __all__ = ["PointPool", "build_pool"]
 
 SCALE = 32767  # a coordinate in [-1, 1], and a distance over the truncation, as int16
+FAR_TRIES = 64
 
 
 def build_pool(
@@ -148,10 +149,15 @@ def _frame_points(
         found = found[found[:, 3] <= reach * SCALE / store.truncation][: near - filled]
         points[filled : filled + len(found)] = found
         filled += len(found)
+    tries = 0
     while filled < len(points):
         coords = rng.uniform(-1, 1, (2 * (len(points) - filled) + 64, 3))
         found = lookup(coords[np.linalg.norm(coords, axis=1) <= 1])
-        found = found[found[:, 3] > reach * SCALE / store.truncation][: len(points) - filled]
+        tries += 1
+        # A cell that all but fills the ball leaves nothing far: anywhere has to do.
+        if tries <= FAR_TRIES:
+            found = found[found[:, 3] > reach * SCALE / store.truncation]
+        found = found[: len(points) - filled]
         points[filled : filled + len(found)] = found
         filled += len(found)
     return points
