@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -25,10 +24,8 @@ def dividing(dividing_bundle) -> CellModel:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Tests side by side do not fight for the cores, nor does what they call."""
+    """Tests side by side do not fight for the cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "cpu_count", lambda: 1)
-        yield
+    yield
     torch.set_num_threads(before)
