@@ -8,9 +8,8 @@ can be resumed, and goes when the preset is written.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,32 +23,21 @@ from cellsynth.field.decoder import Decoder
 from cellsynth.field.model import CellModel
 from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.formats.storage import remove, storing
-from cellsynth.geometry import Triple, euler_to_matrix
+from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.bundle import PRESET, Bundle, write_bundle
 from cellsynth.presets.card import write_card
 from cellsynth.presets.judge import judge
 from cellsynth.presets.models import (
     Bound,
-    FieldSpec,
-    Gaussian,
-    Neighbourhood,
-    Origin,
-    Preset,
     PresetNames,
-    Sampling,
-    Scale,
-    Topology,
-    Training,
 )
-from cellsynth.presets.recipe import Recipe
-from cellsynth.presets.versions import versions
 from cellsynth.rendering.sequence import check_topology, draw_cell
-from cellsynth.rendering.tracking import count_cells
 from cellsynth.sampling.calibration import calibrate
 from cellsynth.shapes import LeftOut, ShapeStore, build_store, cut_cells, open_masks
-from cellsynth.shapes.pose import Orientation
 from cellsynth.training.bound import measure_bound
-from cellsynth.training.loop import Length, Report, Trainer
+from cellsynth.training.description import describe, summarise
+from cellsynth.training.loop import Report, Trainer
+from cellsynth.training.options import TrainOptions
 from cellsynth.training.points import PointPool, build_pool
 
 __all__ = ["TrainEvent", "TrainOptions", "TrainSummary", "train_preset", "work_folder"]
@@ -61,48 +49,6 @@ PROBES = 6  # frames that the DSC during training is measured on
 PROBE_BOUND = Bound(slopes=(1.5, 2.0, 2.0, 2.0), margin=1.0)
 
 Stage = Literal["read", "distances", "points", "train", "evaluate", "calibrate"]
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What to train.
-
-    Attributes:
-        name: Name of the preset.
-        length: Steps or seconds.
-        title, description: For people; made up from the data where absent.
-        licence: Of the weights, as an SPDX expression.
-        data, data_licence, source, limits: For the card, in words.
-        commands: That make the preset again, for the card.
-        kind: Which folders of a Cell Tracking Challenge set hold the masks.
-        n_frames: Frames of a sequence; 30, or as many as the data have.
-        voxel_size_um, frame_interval_s: Instead of what the data say.
-        orientation: How cells are aligned before training.
-        half_extent_um: Half the side of Ω; from the data by default.
-        recipe: Hyperparameters.
-        spec: The network.
-        seed: Of everything random.
-    """
-
-    name: str
-    length: Length
-    title: str | None = None
-    description: str | None = None
-    licence: str = "LicenseRef-unstated"
-    data: str | None = None
-    data_licence: str = "not stated"
-    source: str = "not stated"
-    limits: str | None = None
-    commands: tuple[str, ...] = ()
-    kind: Literal["TRA", "SEG", "ST"] | None = None
-    n_frames: int | None = None
-    voxel_size_um: Triple | None = None
-    frame_interval_s: float | None = None
-    orientation: Orientation = "sequence"
-    half_extent_um: float | None = None
-    recipe: Recipe = field(default_factory=Recipe)
-    spec: FieldSpec = field(default_factory=FieldSpec)
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -334,7 +280,7 @@ def _finish(
         store,
         on_progress=lambda done, total: notify(TrainEvent("evaluate", done, total)),
     )
-    preset = _describe(store, trainer, options, bound)
+    preset = describe(store, trainer, options, bound)
     model = CellModel(preset, decoder, fit.latents, fit.rotations)
 
     def keeps_topology(latent: NDArray[np.float32]) -> bool:
@@ -353,7 +299,7 @@ def _finish(
     )
     preset = preset.model_copy(update={"sampling": sampling})
     model = replace(model, preset=preset)
-    evaluation = _evaluation(dsc, store, fit, drawn, options)
+    evaluation = summarise(dsc, store, fit, drawn, options)
     try:
         draws = [draw_cell(model, seed=options.seed, sequence=i) for i in range(4)]
         preview: bytes | None = preview_png(model, draws)
@@ -384,83 +330,3 @@ def _fit(decoder: Decoder, trainer: Trainer, bound: Bound) -> Fit:
         euler_to_matrix(angles).numpy(),
         bound,
     )
-
-
-def _describe(store: ShapeStore, trainer: Trainer, options: TrainOptions, bound: Bound) -> Preset:
-    """The preset's text and numbers, with sampling still to be calibrated."""
-    topology = _observed_topology(store)
-    what = f"{store.n_sequences} single-cell sequences of {store.n_frames} frames"
-    title = options.title or f"Cells like those in {options.name}"
-    return Preset(
-        format=1,
-        name=options.name,
-        title=title,
-        description=options.description or f"{title}, learned from {what}.",
-        licence=options.licence,
-        scale=Scale(
-            half_extent_um=store.half_extent_um,
-            frame_interval_s=store.frame_interval_s,
-            n_frames=store.n_frames,
-            assumed=store.assumed,
-        ),
-        field=options.spec,
-        bound=bound,
-        sampling=Sampling(
-            strategy="gaussian", gaussian=Gaussian(sigma=1), neighbourhood=Neighbourhood(sigma=1)
-        ),
-        topology=topology,
-        training=Training(
-            recipe=options.recipe,
-            seed=options.seed,
-            steps=trainer.step,
-            seconds=round(trainer.seconds, 1),
-            sequences=store.n_sequences,
-            frames=store.n_sequences * store.n_frames,
-            versions=versions(),
-        ),
-        origin=Origin(
-            data=options.data or f"{what}, cut from segmentation masks.",
-            licence=options.data_licence,
-            source=options.source,
-            limits=options.limits or "Shapes like those it was trained on, and no others.",
-            commands=options.commands,
-        ),
-    )
-
-
-def _observed_topology(store: ShapeStore) -> Topology:
-    """What most of the training sequences do from the first frame to the last."""
-    share = Topology.model_fields["smallest_share"].default
-    seen = Counter(
-        tuple(count_cells(store.mask(i, t), share) for t in (0, store.n_frames - 1))
-        for i in range(store.n_sequences)
-    )
-    begin, end = seen.most_common(1)[0][0]
-    return Topology(
-        begin_cells=begin, divisions=max(0, end - begin), end_cells=end, smallest_share=share
-    )
-
-
-def _evaluation(
-    dsc: NDArray[np.float64],
-    store: ShapeStore,
-    fit: Fit,
-    drawn: dict[str, Any],
-    options: TrainOptions,
-) -> dict[str, Any]:
-    worst = np.unravel_index(int(dsc.argmin()), dsc.shape)
-    voxels = [round(2 * store.half_extent_um / size) for size in store.voxel_size_um(int(worst[0]))]
-    return {
-        "dsc": {
-            "mean": round(float(dsc.mean()), 5),
-            "worst": round(float(dsc.min()), 5),
-            "worst_where": f"{store.name(int(worst[0]))}, frame {int(worst[1])} of the sequence",
-            "per_sequence": [round(float(value), 5) for value in dsc.mean(axis=1)],
-            "per_frame": [round(float(value), 5) for value in dsc.mean(axis=0)],
-        },
-        "grid": voxels,
-        "latents": {"std": float(f"{np.sqrt(np.mean(fit.latents**2)):.4g}")},
-        "sampling": drawn,
-        "seed": options.seed,
-        "versions": versions(),
-    }

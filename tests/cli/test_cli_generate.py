@@ -212,7 +212,8 @@ def test_ctrl_c_in_a_terminal_ends_the_workers_too(sphere_bundle, here):
     )
     try:
         deadline = time.monotonic() + 120
-        while not Path("set/01_GT").is_dir():
+        manifest = Path("set/dataset.json")
+        while not (manifest.is_file() and json.loads(manifest.read_text())["sequences"]):
             assert running.poll() is None, running.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -29,7 +29,8 @@ from cellsynth.errors import (
 from cellsynth.formats.ctc import read_ctc
 from cellsynth.formats.ctc_validate import validate_ctc
 from cellsynth.geometry import Grid
-from cellsynth.rendering import dataset
+from cellsynth.rendering import manifest as manifest_module
+from cellsynth.rendering import sequence_maker
 from cellsynth.rendering.dataset import Event, GenerateOptions, generate
 from cellsynth.sampling.strategies import draw_latent, draw_stream
 
@@ -149,7 +150,7 @@ def test_whatever_a_crash_left_is_mended(reference, dividing_bundle, tmp_path, g
     out = tmp_path / "set"
     make(dividing_bundle, out)
     if gone == "03_GT":
-        dataset.remove(out / gone)
+        sequence_maker.remove(out / gone)
     elif gone == "in the manifest only":
         # Moved to its place, killed before the manifest was written.
         said = manifest(out)
@@ -252,7 +253,7 @@ def test_a_full_disk_leaves_whole_sequences_or_nothing(
 ):
     out = tmp_path / "set"
     written = []
-    write_frame = dataset.CTCWriter.write_frame
+    write_frame = sequence_maker.CTCWriter.write_frame
 
     def full(writer, t, labels, **where):
         if len(written) == frames_before:
@@ -260,7 +261,7 @@ def test_a_full_disk_leaves_whole_sequences_or_nothing(
         written.append(t)
         return write_frame(writer, t, labels, **where)
 
-    monkeypatch.setattr(dataset.CTCWriter, "write_frame", full)
+    monkeypatch.setattr(sequence_maker.CTCWriter, "write_frame", full)
     with pytest.raises(StorageError, match="no space left on device"):
         make(dividing_bundle, out)
     monkeypatch.undo()
@@ -298,7 +299,7 @@ def test_resume_with_another_preset_or_version_is_refused(
 ):
     with pytest.raises(InputError, match=r"another preset: .*'dividing'.*now .*'sphere'"):
         make(sphere_bundle, reference, resume=True)
-    monkeypatch.setattr(dataset, "versions", lambda: {"cellsynth": "9.9"})
+    monkeypatch.setattr(manifest_module, "versions", lambda: {"cellsynth": "9.9"})
     with pytest.raises(InputError, match=r"another versions: .*now {'cellsynth': '9.9'}"):
         make(dividing_bundle, reference, resume=True)
 

@@ -1,0 +1,132 @@
+"""One sequence of a data set: drawn, rendered, written, checked, moved into place."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from cellsynth.errors import CellsynthError, TopologyError
+from cellsynth.field.model import CellModel
+from cellsynth.formats.ctc import CTCWriter
+from cellsynth.formats.ctc_names import sequence_name
+from cellsynth.formats.ctc_validate import validate_ctc
+from cellsynth.formats.storage import remove, storing
+from cellsynth.geometry import euler_to_matrix
+from cellsynth.presets.bundle import Bundle
+from cellsynth.rendering.manifest import PART
+from cellsynth.rendering.options import Event, GenerateOptions
+from cellsynth.rendering.sequence import LabelledSequence, draw_cell
+
+__all__ = ["Record", "SequenceMaker"]
+
+# Frames that wait to be compressed and written, per worker: bounds memory.
+WAITING = 3
+
+Record = dict[str, Any]
+
+
+class SequenceMaker:
+    """Makes one sequence after another in this process."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        out: Path,
+        options: GenerateOptions,
+        device: str,
+        threads: int,
+        notify: Callable[[Event], None],
+    ) -> None:
+        """Take ``threads`` cores: frames share them, PyTorch's own threads would wait for them."""
+        self._threads = threads
+        self._model = CellModel.from_bundle(bundle, device)
+        self._out = out
+        self._options = options
+        self._notify = notify
+
+    def __call__(self, index: int) -> Record:
+        name = sequence_name(index + 1)
+        part = self._out / f"{PART}{name}"
+        attempt = 0
+        while True:
+            draw = draw_cell(
+                self._model,
+                seed=self._options.seed,
+                sequence=index,
+                strategy=self._options.strategy,
+                rotation=_matrix(self._options.rotation),
+                attempt=attempt,
+                threads=self._threads,
+            )
+            sequence = LabelledSequence(
+                self._model,
+                draw,
+                self._options.grid,
+                self._options.n_frames,
+                dense=self._options.dense,
+                threads=self._threads,
+            )
+            try:
+                self._write(part, name, index, sequence)
+                break
+            except TopologyError:
+                # Whole on the reference grid, not on this one: as if it had not been drawn.
+                remove(part)
+                self._notify(Event("redrawn", index))
+                attempt = draw.attempt + 1
+        faults = validate_ctc(part)
+        if faults:
+            raise CellsynthError(f"sequence {name} came out invalid, which is a bug: {faults[0]}")
+        with storing(self._out / f"{name}_GT"):
+            (part / f"{name}_GT").rename(self._out / f"{name}_GT")
+        remove(part)
+        lineage = sequence.lineage()
+        return {
+            "status": "complete",
+            "refused_draws": draw.attempt,
+            "divisions": [
+                {"label": mother.label, "frame": mother.end + 1} for mother in lineage.divisions()
+            ],
+            "rotation": draw.rotation.tolist(),
+            "latent": [float(f"{value:.9g}") for value in draw.latent],
+        }
+
+    def _write(self, part: Path, name: str, index: int, sequence: LabelledSequence) -> None:
+        """Render and write at once: frames are compressed while others are rendered."""
+        options, scale = self._options, self._model.preset.scale
+        room = threading.Semaphore(WAITING)
+        writer = CTCWriter(
+            part,
+            name,
+            n_frames=options.n_frames,
+            voxel_size_um=options.grid.voxel_size_um(scale.half_extent_um),
+            frame_interval_s=options.frame_interval_s(scale.n_frames, scale.frame_interval_s),
+        )
+
+        def write(t: int, labels: Any, offset: Any) -> None:
+            try:
+                writer.write_frame(t, labels, offset=offset, shape=options.grid.shape)
+            finally:
+                room.release()
+
+        with writer, ThreadPoolExecutor(self._threads) as pool:
+            written = []
+            for t, labels, offset in sequence.frames():
+                room.acquire()
+                written.append(pool.submit(write, t, labels, offset))
+                self._notify(Event("frame", index))
+            lineage = sequence.lineage()
+            for future in written:
+                future.result()
+            writer.finish(lineage)
+
+
+def _matrix(rotation: Literal["random", "none"] | tuple[float, float, float]) -> Any:
+    if isinstance(rotation, str):
+        return rotation
+    return euler_to_matrix(torch.tensor(rotation, dtype=torch.float64)).numpy()
