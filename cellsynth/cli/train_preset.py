@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,6 +35,7 @@ __all__ = ["train_preset"]
 DEFAULT_BUDGET = "20m"
 # Left-out tracks that are named one by one.
 NAMED = 20
+PASSING = ("--resume", "--overwrite", "--keep", "--quiet")
 STAGES = {
     "read": "reading masks",
     "distances": "measuring distances",
@@ -157,7 +159,7 @@ def train_preset(
         data_licence=data_licence,
         source=source,
         limits=limits,
-        commands=(*(prepared_with or ()), shlex.join(["cellsynth", *context.obj])),
+        commands=(*(prepared_with or ()), _typed(context.obj)),
         kind=flags.kind,
         n_frames=flags.frames,
         voxel_size_um=flags.voxel_size,
@@ -231,3 +233,8 @@ def _print_summary(printer: Printer, summary: TrainSummary) -> None:
     printer.last(
         f"wrote preset {preset.name} to {shown}; next: cellsynth generate --preset {shown}"
     )
+
+
+def _typed(words: Sequence[str]) -> str:
+    """The command as typed, without what changes how it runs and not what it makes."""
+    return shlex.join(["cellsynth", *(word for word in words if word not in PASSING)])

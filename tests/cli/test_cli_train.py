@@ -82,6 +82,8 @@ def test_every_flag_reaches_the_library(run, asked):
         seed=9,
     )
     assert options.commands[-1].startswith("cellsynth train-preset data --name n --out o")
+    assert "--resume" not in options.commands[-1]
+    assert "--keep" not in options.commands[-1]
     assert others == {"device": "cpu", "resume": True, "overwrite": False, "keep": True}
 
 
