@@ -92,7 +92,7 @@ def crash(
         while True:
             running = generator.start(out, count, 2, "--resume")
             try:
-                # The first seconds go to starting up, so some kills come before any sequence is whole.
+                # Starting up takes seconds: some kills come before any sequence is whole.
                 running.wait(moments.uniform(0.15, 0.7) * seconds)
                 break
             except subprocess.TimeoutExpired:
