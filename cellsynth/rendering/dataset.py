@@ -52,7 +52,7 @@ def generate(
     options: GenerateOptions,
     *,
     count: int = 1,
-    workers: int | None = None,
+    workers: int | None = 1,
     device: str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
@@ -65,7 +65,9 @@ def generate(
         out: Folder of the data set.
         options: What to generate.
         count: Sequences, numbered from 01.
-        workers: Processes; one per core by default, one on a GPU. Never changes the result.
+        workers: Processes; None is one per core, or one on a GPU. Never changes the result. One
+            shares its frames among the cores; more need a script that may be imported
+            (``if __name__ == "__main__"``), as all of Python's processes do.
         device: Torch device of the field.
         resume: Continue a set that was begun with the same options; ``count`` may grow.
         overwrite: Replace a data set of ours.

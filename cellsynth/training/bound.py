@@ -12,7 +12,8 @@ from cellsynth.presets.models import Bound
 
 __all__ = ["measure_bound"]
 
-POINTS = 256  # per code and frame, uniform in the unit ball
+POINTS = 256  # per code and frame, uniform in a ball
+REACH = 1.1  # its radius: blocks at the rim of the unit ball have their centres outside
 FRAMES_AT_ONCE = 16
 
 
@@ -33,7 +34,7 @@ def measure_bound(
     for code in codes:
         for start in range(0, n_frames, FRAMES_AT_ONCE):
             part = times[start : start + FRAMES_AT_ONCE]
-            coords = _in_ball(rng, len(part) * POINTS).reshape(len(part), POINTS, 3)
+            coords = REACH * _in_ball(rng, len(part) * POINTS).reshape(len(part), POINTS, 3)
             xyz = torch.tensor(coords, dtype=torch.float32, device=device, requires_grad=True)
             t = torch.tensor(part, dtype=torch.float32, device=device)
             z = torch.tensor(code, dtype=torch.float32, device=device).expand(len(part), -1)
