@@ -39,43 +39,43 @@ def calibrate(
         latents: Learned codes ``(n, latent_dim)``.
         keeps_topology: Judges a drawn code.
         seed: Of the draws.
-        on_progress: Called with draws judged and the most there can be.
+        on_progress: Called with draws judged and their number; begins anew for a narrower width.
 
     Returns:
         The settings, and what was found: per strategy the standard deviation, the share of draws
         that kept the topology, and their number.
     """
     spread = float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
-    most = 2 * DRAWS * (1 + int(np.log(SMALLEST) / np.log(SHRINK)))
-    judged = 0
+    starts: dict[Strategy, float] = {"gaussian": spread, "neighbourhood": spread / 2}
     found: dict[str, Any] = {}
 
-    def share(strategy: Strategy, sigma: float) -> float:
-        nonlocal judged
+    def judge(strategy: Strategy, sigma: float) -> tuple[float, int]:
+        """Share of draws that keep the topology, and their number: fewer where it is hopeless."""
         sampling = _sampling(strategy, sigma, sigma)
         kept = 0
         for i in range(DRAWS):
             # A stream apart from those that data sets draw from.
             rng = np.random.default_rng([seed, i, 0, 1])
             kept += keeps_topology(draw_latent(rng, sampling, latents))
-            judged += 1
             if on_progress:
-                on_progress(judged, most)
-        return kept / DRAWS
+                on_progress(len(found) * DRAWS + i + 1, len(starts) * DRAWS)
+            if i + 1 - kept > (1 - WANTED) * DRAWS:
+                break
+        return kept / (i + 1), i + 1
 
-    starts: dict[Strategy, float] = {"gaussian": spread, "neighbourhood": spread / 2}
     for strategy, start in starts.items():
-        tried: list[tuple[float, float]] = []
+        tried: list[tuple[float, float, int]] = []
         sigma = start
         while not tried or (tried[-1][0] < WANTED and sigma >= SMALLEST * start):
-            tried.append((share(strategy, sigma), sigma))
+            share, draws = judge(strategy, sigma)
+            # Of equally good widths the widest.
+            tried.append((share, sigma, draws))
             sigma *= SHRINK
-        # Of equally good widths the widest.
-        kept, sigma = max(tried)
+        share, sigma, draws = max(tried)
         found[strategy] = {
             "sigma": float(f"{sigma:.4g}"),
-            "kept_topology": round(kept, 4),
-            "draws": DRAWS,
+            "kept_topology": round(share, 4),
+            "draws": draws,
         }
     gaussian, neighbourhood = found["gaussian"], found["neighbourhood"]
     prefer: Strategy = "gaussian"
