@@ -202,10 +202,19 @@ def test_ctrl_c_tells_what_is_whole(run, sphere_bundle, here, monkeypatch):
     assert len(json.loads(Path("sphere-16/dataset.json").read_text())["sequences"]) == 2
 
 
+# Tests that run in the background inherit a shell's "ignore Ctrl-C"; a terminal's programs do not.
+LISTENING = """
+import signal, sys
+from cellsynth.cli.app import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="Ctrl-C as a terminal sends it needs POSIX")
 def test_ctrl_c_in_a_terminal_ends_the_workers_too(sphere_bundle, here):
     shutil.copytree(sphere_bundle.folder, "sphere")
-    command = [sys.executable, "-m", "cellsynth", "generate", "--preset", "sphere", "--res", "16"]
+    command = [sys.executable, "-c", LISTENING, "generate", "--preset", "sphere", "--res", "16"]
     more = ["--count", "400", "--workers", "2", "--out", "set", "--quiet"]
     running = subprocess.Popen(
         [*command, *more], stderr=subprocess.PIPE, text=True, start_new_session=True
