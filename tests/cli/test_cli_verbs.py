@@ -92,12 +92,12 @@ def test_a_fault_in_phantom_leaves_nothing(run, tmp_path, flags, expected):
 
 
 def test_ctrl_c_in_phantom_leaves_nothing(run, tmp_path, monkeypatch):
-    from cellsynth.shapes.phantoms import phantom_set
+    from cellsynth.shapes.phantoms import Family
 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(phantom_set, "render_crop", interrupt)
+    monkeypatch.setattr(Family, "render_crop", interrupt)
     result = run("phantom", "celegans", "--out", tmp_path / "out", "--count", 1, "--frames", 4)
     assert result.code == 130
     assert result.err == "interrupted: nothing is left behind; run it again\n"

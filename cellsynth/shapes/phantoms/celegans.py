@@ -9,6 +9,7 @@ grow.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import numpy as np
@@ -16,28 +17,39 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 from cellsynth.errors import InputError
-from cellsynth.shapes.phantoms.bodies import MODE_DEGREES, Family, lobe_field, smooth_union
+from cellsynth.shapes.phantoms.bodies import Family
 from cellsynth.shapes.phantoms.courses import (
     Course,
     course_from_table,
     draw_course,
     has_table_error,
 )
-from cellsynth.shapes.phantoms.starrynite import LineageTable
+from cellsynth.shapes.phantoms.lobes import MODE_DEGREES, lobe_field, smooth_union
+from cellsynth.shapes.phantoms.starrynite import LineageTable, read_lineage_table
 
 __all__ = [
     "FARTHEST_UM",
     "FRAME_INTERVAL_S",
     "GAP_UM",
+    "SPREAD",
+    "VOXEL_UM",
     "build_family",
     "division_window",
     "drawn_families",
+    "families",
     "table_families",
 ]
 
 Array = NDArray[np.float64]
 
 FRAME_INTERVAL_S = 60.0
+
+VOXEL_UM = 0.041
+"""Default voxel size. Ω of 33 families, 1.15 times their farthest body voxel, has a half extent of
+5.3 to 5.5 µm and so is about 256 voxels across."""
+
+SPREAD = 3
+"""The division falls on the middle frame, give or take this many."""
 
 GAP_UM = 0.2
 """Least gap between daughters, a few voxels: nearer ones would be one body at most resolutions."""
@@ -73,6 +85,21 @@ def division_window(n_frames: int, spread: int) -> tuple[int, int]:
         raise InputError(f"phantom: division spread must be at least 0 frames, got {spread}")
     middle = n_frames // 2
     return max(1, middle - spread), min(n_frames - 1, middle + spread)
+
+
+def families(
+    n_frames: int,
+    seed: int,
+    *,
+    lineage: str | os.PathLike[str] | LineageTable | None = None,
+    spread: int = SPREAD,
+) -> Iterator[Family]:
+    """Families of a lineage table's divisions, or drawn from the statistics where there is none."""
+    division_window(n_frames, spread)  # a wrong number is told before a long file is read
+    if lineage is None:
+        return drawn_families(n_frames, seed, spread)
+    table = lineage if isinstance(lineage, LineageTable) else read_lineage_table(lineage)
+    return table_families(table, n_frames, seed, spread)
 
 
 def drawn_families(n_frames: int, seed: int, spread: int) -> Iterator[Family]:

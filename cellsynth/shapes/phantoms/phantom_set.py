@@ -1,33 +1,24 @@
-"""Sets of phantoms: seeded families of one kind, written as a Cell Tracking Challenge mask set."""
+"""Sets of phantoms: seeded, of one kind, written as a Cell Tracking Challenge mask set."""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from cellsynth.errors import InputError, InUseError
 from cellsynth.formats.ctc import Piece, write_ctc
-from cellsynth.formats.lineage import Lineage, Tracklet
+from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.storage import remove, storing
-from cellsynth.shapes.phantoms import celegans
-from cellsynth.shapes.phantoms.bodies import Family
-from cellsynth.shapes.phantoms.render import DAUGHTERS, MOTHER, family_grid, render_crop
+from cellsynth.shapes.phantoms.kinds import find_kind, kind_options
+from cellsynth.shapes.phantoms.phantom import Phantom, Triple
 from cellsynth.shapes.phantoms.starrynite import LineageTable, read_lineage_table
 
-__all__ = ["KINDS", "VOXEL_UM", "phantom_families", "phantom_lineage", "write_phantom"]
-
-KINDS = ("celegans",)
-
-VOXEL_UM = 0.041
-"""Default voxel size. Ω of 33 families, 1.15 times their farthest body voxel, has a half extent of
-5.3 to 5.5 µm and so is about 256 voxels across. A constant, so that a sequence does not depend on
-how many others are written with it."""
-
-Triple = tuple[float, float, float]
+__all__ = ["phantom_families", "phantom_lineage", "write_phantom"]
 
 
 def phantom_families(
@@ -37,46 +28,47 @@ def phantom_families(
     seed: int = 0,
     lineage: str | os.PathLike[str] | LineageTable | None = None,
     *,
-    spread: int = 3,
-) -> list[Family]:
-    """The first ``count`` families of a seed; family i is the same whatever the count.
+    spread: int | None = None,
+) -> list[Any]:
+    """The first ``count`` phantoms of a seed; the i-th is the same whatever the count.
 
     Args:
-        kind: One of :data:`KINDS`.
-        frames: Frames of each family.
-        lineage: A lineage table whose real divisions give moment, sizes, axes and distances;
-            without one they are drawn from published statistics.
-        spread: The division falls on the middle frame, give or take this many.
+        kind: One of :data:`.kinds.KINDS`.
+        frames: Frames of each.
+        lineage: Of ``celegans`` only: a lineage table whose real divisions give moment, sizes,
+            axes and distances; without one they are drawn from published statistics.
+        spread: Of ``celegans`` only: the division falls on the middle frame, give or take this
+            many; 3 unless told otherwise.
+
+    Returns:
+        A :class:`.phantom.Phantom` each, of the kind's own class.
 
     Raises:
-        InputError: An unknown kind, a number out of range, or a table with too few divisions.
+        InputError: An unknown kind, an option that is not the kind's, a number out of range, or a
+            table with too few divisions.
         FormatError, MissingError: The table cannot be read.
     """
-    if kind not in KINDS:
-        raise InputError(f"phantom: unknown kind {kind!r}; expected {' or '.join(KINDS)}")
+    options = kind_options(kind, lineage=lineage, spread=spread)
     if count < 1:
         raise InputError(f"phantom: count must be at least 1, got {count}")
+    if frames < 1:
+        raise InputError(f"phantom: frames must be at least 1, got {frames}")
     if seed < 0:
         raise InputError(f"phantom: seed must be at least 0, got {seed}")
-    if lineage is None:
-        drawn = celegans.drawn_families(frames, seed, spread)
-        return list(itertools.islice(drawn, count))
-    celegans.division_window(frames, spread)  # a wrong number is told before a long file is read
-    table = lineage if isinstance(lineage, LineageTable) else read_lineage_table(lineage)
-    families = list(itertools.islice(celegans.table_families(table, frames, seed, spread), count))
+    drawn = find_kind(kind).draw(frames, seed, **options)
+    families = list(itertools.islice(drawn, count))
     if len(families) < count:
+        name = lineage.name if isinstance(lineage, LineageTable) else Path(str(lineage)).name
         raise InputError(
-            f"{table.name}: {len(families)} divisions can be used for {frames} frames, "
+            f"{name}: {len(families)} divisions can be used for {frames} frames, "
             f"expected {count}; lower the count, or leave out the table to draw from statistics"
         )
     return families
 
 
-def phantom_lineage(family: Family) -> Lineage:
-    """The mother, label 1, up to the division; her daughters, 2 and 3, from it to the end."""
-    born, end = family.division_frame, family.n_frames - 1
-    daughters = (Tracklet(label, born, end, MOTHER) for label in DAUGHTERS)
-    return Lineage((Tracklet(MOTHER, 0, born - 1), *daughters))
+def phantom_lineage(family: Phantom) -> Lineage:
+    """Every label of a phantom with its first and last frame, and daughters with their mother."""
+    return family.lineage()
 
 
 def write_phantom(
@@ -88,18 +80,18 @@ def write_phantom(
     voxel_size_um: Triple | None = None,
     seed: int = 0,
     lineage: str | os.PathLike[str] | None = None,
-    spread: int = 3,
+    spread: int | None = None,
     overwrite: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write dividing phantoms: one sequence folder per family, 01 … , and ``phantom.json``.
+    """Write phantoms: one sequence folder each, 01 … , and ``phantom.json``.
 
-    Every family is centred on its centroid in every frame, and its images are just large enough
+    Every phantom is centred on its centroid in every frame, and its images are just large enough
     that no body touches the border. The set appears under its name once it is whole.
 
     Args:
         out: Folder to make.
-        voxel_size_um: Voxel size ``(z, y, x)``; None is :data:`VOXEL_UM` along every axis.
+        voxel_size_um: Voxel size ``(z, y, x)``; None is the kind's own.
         overwrite: Replace an earlier phantom set at ``out``.
         on_progress: Called with the number of frames written and of all frames.
         kind, count, frames, seed, lineage, spread: See :func:`phantom_families`.
@@ -109,14 +101,16 @@ def write_phantom(
 
     Raises:
         InUseError: ``out`` holds something already.
-        TopologyError: The voxels are too coarse to show the daughters apart.
+        TopologyError: The voxels are too coarse to show the bodies.
         InputError, FormatError, MissingError, StorageError: As they say.
     """
     out = Path(out)
     _check_unused(out, overwrite)
+    options = kind_options(kind, lineage=lineage, spread=spread)
     table = None if lineage is None else read_lineage_table(lineage)
     families = phantom_families(kind, count, frames, seed, table, spread=spread)
-    voxel_size_um = voxel_size_um or (VOXEL_UM, VOXEL_UM, VOXEL_UM)
+    voxel_um = find_kind(kind).voxel_um
+    voxel_size_um = voxel_size_um or (voxel_um, voxel_um, voxel_um)
     partial = out.absolute().with_name(f".{out.absolute().name}.partial")
     remove(partial)
     done = itertools.count(1)
@@ -133,7 +127,7 @@ def write_phantom(
                 partial,
                 name,
                 _pieces(family, voxel_size_um, report),
-                phantom_lineage(family),
+                family.lineage(),
                 voxel_size_um=voxel_size_um,
                 frame_interval_s=family.frame_interval_s,
                 n_frames=family.n_frames,
@@ -146,11 +140,14 @@ def write_phantom(
             "seed": seed,
             "count": count,
             "frames": frames,
-            "spread": spread,
+            **({"spread": options["spread"]} if "spread" in options else {}),
             "voxel_size_um": list(voxel_size_um),
             "frame_interval_s": families[0].frame_interval_s,
-            "lineage": None if table is None else {"file": table.name, "sha256": table.sha256},
-            "sequences": _sequence_records(families),
+            **({"lineage": _table_record(table)} if "lineage" in options else {}),
+            "sequences": [
+                {"name": name, **family.record()}
+                for name, family in zip(_names(count), families, strict=True)
+            ],
         }
         with storing(partial / "phantom.json"):
             (partial / "phantom.json").write_text(json.dumps(record, indent=1) + "\n")
@@ -167,25 +164,16 @@ def _names(count: int) -> list[str]:
     return [f"{number:02d}" for number in range(1, count + 1)]
 
 
-def _pieces(family: Family, voxel_size_um: Triple, report: Callable[[], None]) -> Iterator[Piece]:
-    grid = family_grid(family, voxel_size_um)
+def _pieces(family: Phantom, voxel_size_um: Triple, report: Callable[[], None]) -> Iterator[Piece]:
+    grid = family.grid(voxel_size_um)
     for frame in range(family.n_frames):
-        crop, offset = render_crop(family, frame, grid)
+        crop, offset = family.render_crop(frame, grid)
         yield Piece(crop, offset, grid.shape)
         report()
 
 
-def _sequence_records(families: Sequence[Family]) -> list[dict[str, object]]:
-    return [
-        {
-            "name": name,
-            "mother": family.cells[0],
-            "daughters": list(family.cells[1:]),
-            "division_frame": family.division_frame,
-            "farthest_um": round(family.farthest_um(), 4),
-        }
-        for name, family in zip(_names(len(families)), families, strict=True)
-    ]
+def _table_record(table: LineageTable | None) -> dict[str, str] | None:
+    return None if table is None else {"file": table.name, "sha256": table.sha256}
 
 
 def _check_unused(out: Path, overwrite: bool) -> None:

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.polynomial import legendre
 
-from cellsynth.shapes.phantoms.bodies import (
+from cellsynth.shapes.phantoms.bodies import Family
+from cellsynth.shapes.phantoms.celegans import build_family
+from cellsynth.shapes.phantoms.courses import Course
+from cellsynth.shapes.phantoms.lobes import (
     MODE_DEGREES,
-    Family,
     lobe_field,
     smooth_union,
     sphere_directions,
 )
-from cellsynth.shapes.phantoms.celegans import build_family
-from cellsynth.shapes.phantoms.courses import Course
 
 
 def _one_frame(*, stretch: np.ndarray, heights: np.ndarray, apart: float = 4.0) -> Family:

@@ -9,7 +9,7 @@ import pytest
 from cellsynth.errors import InputError, TopologyError
 from cellsynth.geometry import Grid
 from cellsynth.shapes.phantoms import Family, family_grid, phantom_families, render_family
-from cellsynth.shapes.phantoms.bodies import lobe_field, smooth_union
+from cellsynth.shapes.phantoms.lobes import lobe_field, smooth_union
 from cellsynth.shapes.phantoms.render import render_crop
 
 FINE = (0.1, 0.1, 0.1)
