@@ -29,12 +29,12 @@ class LayerColumns(NamedTuple):
 
 
 def layer_columns(spec: FieldSpec) -> tuple[LayerColumns, ...]:
-    """Which columns of each hidden layer's matrix take what, first layer first."""
+    """Which columns of each layer's matrix take what, first layer first, output layer last."""
     columns = []
     previous = 0
-    for layer, (out, _) in enumerate(spec.layer_shapes()[:-1], start=1):
+    for layer, (out, _) in enumerate(spec.layer_shapes(), start=1):
         latent = previous + (spec.latent_dim if layer in spec.latent_layers else 0)
-        xyz = latent + (3 if layer == 1 or spec.coords_layers == "all" else 0)
+        xyz = latent + (3 if spec.takes_coords(layer) else 0)
         time = xyz + (xyz > latent)
         columns.append(
             LayerColumns(
@@ -58,7 +58,8 @@ class Decoder(nn.Module):
     U(±√(6/c_in)/ω₀) in all others, c_in counted with what is concatenated.
 
     Source: Sitzmann et al. 2020 (layers); Park et al. 2019 (codes); Wiesner et al. 2024,
-    section 3.4 (code into layers 1, 5 and 8, coordinates into every hidden layer).
+    section 3.4 (code into layers 1, 5 and 8, coordinates into every hidden layer; the authors'
+    code gives them to the output layer too).
     """
 
     def __init__(
@@ -141,9 +142,11 @@ class Decoder(nn.Module):
         frames, points, _ = coords.shape
         xyz = coords.reshape(frames * points, 3)
         h = xyz
-        for layer, columns in zip(self.hidden, self.columns, strict=True):
-            weight = layer.weight * self.gain
-            per_frame = layer.bias * self.gain
+        last = len(self.layers) - 1
+        for i, (layer, columns) in enumerate(zip(self.layers, self.columns, strict=True)):
+            gain = self.gain if i < last else 1.0
+            weight = layer.weight * gain
+            per_frame = layer.bias * gain
             if taken(columns.latent):
                 per_frame = per_frame + latents @ weight[:, columns.latent].T
             if taken(columns.time):
@@ -155,6 +158,7 @@ class Decoder(nn.Module):
             pre = pre.reshape(frames * points, width)
             if taken(columns.hidden):
                 pre = torch.addmm(pre, h, weight[:, columns.hidden].T)
-            h = torch.sin(pre) if self.spec.kind == "siren" else torch.relu(pre)
-        sdf: Tensor = self.output(h).view(frames, points)
+            if i < last:
+                h = torch.sin(pre) if self.spec.kind == "siren" else torch.relu(pre)
+        sdf = pre.view(frames, points)
         return torch.tanh(sdf) if self.spec.output == "tanh" else sdf

@@ -54,9 +54,11 @@ class FoldedDecoder:
         turn = torch.as_tensor(np.ascontiguousarray(rotation), dtype=torch.float64)
         z = _exact(latent)
         exact = []
-        for layer, columns in zip(decoder.hidden, decoder.columns, strict=True):
-            weight = _exact(layer.weight) * decoder.gain
-            bias = _exact(layer.bias) * decoder.gain
+        gains = [decoder.gain] * len(decoder.hidden) + [1.0]
+        layers = [*decoder.hidden, decoder.output]
+        for layer, gain, columns in zip(layers, gains, decoder.columns, strict=True):
+            weight = _exact(layer.weight) * gain
+            bias = _exact(layer.bias) * gain
             if taken(columns.latent):
                 bias = bias + weight[:, columns.latent] @ z
             if taken(columns.time):
@@ -66,12 +68,11 @@ class FoldedDecoder:
                 # Points are rows here: (Rᵀx)ᵀ Wᵀ = xᵀ (R Wᵀ).
                 xyz = (turn @ weight[:, columns.coords].T).contiguous()
             exact.append((bias, xyz, weight[:, columns.hidden].T.contiguous()))
-        last = _exact(decoder.output.weight).T.contiguous()
-        exact.append((_exact(decoder.output.bias), torch.zeros(3, 1, dtype=torch.float64), last))
         self._layers = {
             dtype: [tuple(w.to(self.device, dtype) for w in layer) for layer in exact]
             for dtype in (torch.float32, torch.float64)
         }
+        self._coords_into_output = taken(decoder.columns[-1].coords)
         self._buffers: dict[torch.dtype, list[Tensor]] = {}
         self._rounding: float | None = None
 
@@ -132,8 +133,10 @@ class FoldedDecoder:
                 pre.addmm_(h, hidden)
             h = pre.sin_() if self.spec.kind == "siren" else pre.relu_()
             here, there = there, here
-        bias, _, hidden = layers[-1]
+        bias, xyz, hidden = layers[-1]
         torch.addmm(bias, h, hidden, out=out.view(n, 1))
+        if self._coords_into_output:
+            out.view(n, 1).addmm_(points, xyz)
         if self.spec.output == "tanh":
             out.tanh_()
 

@@ -58,7 +58,10 @@ class FieldSpec(_Model):
     latent_layers: Integers = Field(
         (1, 5, 8), description="Layers that take the code, counted from 1"
     )
-    coords_layers: Literal["all", "first"] = Field("all", description="Layers that take x, y, z, t")
+    coords_layers: Literal["all", "first", "all+output"] = Field(
+        "all",
+        description="Layers that take x, y, z, t: all hidden ones, or the output layer as well",
+    )
     omega_0: float = Field(30.0, gt=0, le=1000, description="Frequency of the sines")
     widths_include_inputs: bool = Field(
         False, description="Whether the width counts what is concatenated, as in the authors' files"
@@ -79,7 +82,7 @@ class FieldSpec(_Model):
             raise ValueError(
                 f"latent_layers must lie in 1 to {self.hidden_layers}, got {list(layers)}"
             )
-        widest = max((self._concatenated(i) for i in range(2, self.hidden_layers + 1)), default=0)
+        widest = max((self._concatenated(i) for i in range(2, self.hidden_layers + 2)), default=0)
         if self.widths_include_inputs and self.width <= widest:
             raise ValueError(
                 f"width must be above {widest}, the inputs that it includes, got {self.width}"
@@ -87,27 +90,31 @@ class FieldSpec(_Model):
         return self
 
     def _concatenated(self, layer: int) -> int:
-        """How many inputs hidden layer ``layer`` (from 1) takes besides the previous layer's."""
+        """How many inputs layer ``layer`` (from 1) takes besides the previous layer's."""
         latent = self.latent_dim if layer in self.latent_layers else 0
-        coords = COORDS if layer == 1 or self.coords_layers == "all" else 0
-        return latent + coords
+        return latent + (COORDS if self.takes_coords(layer) else 0)
+
+    def takes_coords(self, layer: int) -> bool:
+        """Whether layer ``layer`` (from 1, the output layer last) takes x, y, z, t."""
+        if layer > self.hidden_layers:
+            return self.coords_layers == "all+output"
+        return layer == 1 or self.coords_layers != "first"
 
     def layer_shapes(self) -> tuple[tuple[int, int], ...]:
         """Shapes ``(out, in)`` of all weight matrices, the output layer last.
 
-        The input of a hidden layer is, in this order, the previous layer (absent for the first),
-        the code where the layer takes it, and x, y, z, t where the layer takes them. The output
-        layer takes the last hidden layer only.
+        The input of a layer is, in this order, the previous layer (absent for the first), the
+        code where the layer takes it, and x, y, z, t where the layer takes them.
         """
         shapes = []
         previous = 0
         for layer in range(1, self.hidden_layers + 1):
             out = self.width
-            if self.widths_include_inputs and layer < self.hidden_layers:
+            if self.widths_include_inputs:
                 out -= self._concatenated(layer + 1)
             shapes.append((out, previous + self._concatenated(layer)))
             previous = out
-        return (*shapes, (1, previous))
+        return (*shapes, (1, previous + self._concatenated(self.hidden_layers + 1)))
 
 
 class Scale(_Model):

@@ -20,6 +20,10 @@ SPECS = {
     "widths include inputs": FieldSpec(
         hidden_layers=4, width=24, latent_dim=5, latent_layers=(1, 3), widths_include_inputs=True
     ),
+    "the authors'": FieldSpec(
+        hidden_layers=4, width=24, latent_dim=5, latent_layers=(1, 3), widths_include_inputs=True,
+        coords_layers="all+output", domain="cube",
+    ),
     "coordinates first": FieldSpec(
         hidden_layers=3, width=16, latent_dim=3, latent_layers=(1, 3), coords_layers="first"
     ),

@@ -27,12 +27,14 @@ def reference(decoder: Decoder, point, time: float, latent) -> float:
         inputs = list(h)
         if number in spec.latent_layers:
             inputs += list(latent)
-        if number == 1 or spec.coords_layers == "all":
+        if number == 1 or spec.coords_layers != "first":
             inputs += [*point, time]
         h = []
         for row, bias in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True):
             pre = bias + sum(w * value for w, value in zip(row, inputs, strict=True))
             h.append(math.sin(spec.omega_0 * pre) if spec.kind == "siren" else max(0.0, pre))
+    if spec.coords_layers == "all+output":
+        h += [*point, time]
     row, bias = decoder.output.weight.tolist()[0], decoder.output.bias.item()
     out = bias + sum(w * value for w, value in zip(row, h, strict=True))
     return math.tanh(out) if spec.output == "tanh" else out
@@ -51,16 +53,23 @@ def test_the_paper_s_network_has_161537_parameters():
     assert sum(p.numel() for p in Decoder(FieldSpec()).parameters()) == 161_537
 
 
+def test_the_authors_network_has_120141_parameters():
+    """Widths that include what is concatenated, and x, y, z, t into the output layer too."""
+    spec = FieldSpec(widths_include_inputs=True, coords_layers="all+output")
+    assert sum(p.numel() for p in Decoder(spec).parameters()) == 120_141
+
+
 def test_columns_of_the_paper_s_network():
     columns = layer_columns(FieldSpec())
     assert columns[0] == (slice(0, 0), slice(0, 64), slice(64, 67), slice(67, 68))
     assert columns[1] == (slice(0, 128), slice(128, 128), slice(128, 131), slice(131, 132))
     assert [i + 1 for i, c in enumerate(columns) if taken(c.latent)] == [1, 5, 8]
-    assert all(taken(c.coords) and taken(c.time) for c in columns)
+    assert all(taken(c.coords) and taken(c.time) for c in columns[:-1])
+    assert columns[-1] == (slice(0, 128), slice(128, 128), slice(128, 128), slice(128, 128))
 
 
 def test_columns_fill_every_matrix(spec):
-    for columns, (_, c_in) in zip(layer_columns(spec), spec.layer_shapes()[:-1], strict=True):
+    for columns, (_, c_in) in zip(layer_columns(spec), spec.layer_shapes(), strict=True):
         ends = [0, *(c.stop for c in columns)]
         assert [c.start for c in columns] == ends[:-1]
         assert ends[-1] == c_in

@@ -27,7 +27,7 @@ def specs(draw) -> FieldSpec:
         width=draw(st.integers(12, 24)),
         latent_dim=draw(st.integers(1, 6)),
         latent_layers=tuple(sorted(layers)),
-        coords_layers=draw(st.sampled_from(["all", "first"])),
+        coords_layers=draw(st.sampled_from(["all", "first", "all+output"])),
         omega_0=draw(st.sampled_from([1.0, 30.0])),
         widths_include_inputs=draw(st.booleans()),
         output=draw(st.sampled_from(["linear", "tanh"])),

@@ -36,6 +36,11 @@ def test_layer_shapes_by_hand() -> None:
         hidden_layers=3, width=10, latent_dim=2, latent_layers=(1, 3), widths_include_inputs=True
     )
     assert within.layer_shapes() == ((6, 6), (4, 10), (10, 10), (1, 10))
+    output_too = FieldSpec(
+        hidden_layers=3, width=10, latent_dim=2, latent_layers=(1, 3), widths_include_inputs=True,
+        coords_layers="all+output",
+    )  # fmt: skip
+    assert output_too.layer_shapes() == ((6, 6), (4, 10), (6, 10), (1, 10))
     late = FieldSpec(hidden_layers=2, width=5, latent_dim=2, latent_layers=(2,))
     assert late.layer_shapes() == ((5, 4), (5, 11), (1, 5))
     assert FieldSpec(hidden_layers=1, latent_layers=(1,)).layer_shapes() == ((128, 68), (1, 128))
