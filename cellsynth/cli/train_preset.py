@@ -49,7 +49,7 @@ STAGES = {
 def train_preset(
     context: typer.Context,
     data: Annotated[
-        Path, typer.Argument(help="Masks: a CTC folder, TIFF stacks, Zarr or OME-Zarr.")
+        Path, typer.Argument(help="Masks: a CTC folder, TIFF stacks, (OME-)Zarr or HDF5.")
     ],
     name: Annotated[
         str | None, typer.Option(help="Name of the preset.  [default: made of DATA's]")

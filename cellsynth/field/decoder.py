@@ -142,8 +142,9 @@ class Decoder(nn.Module):
         frames, points, _ = coords.shape
         xyz = coords.reshape(frames * points, 3)
         h = xyz
-        last = len(self.layers) - 1
-        for i, (layer, columns) in enumerate(zip(self.layers, self.columns, strict=True)):
+        layers = [*self.hidden, self.output]
+        last = len(layers) - 1
+        for i, (layer, columns) in enumerate(zip(layers, self.columns, strict=True)):
             gain = self.gain if i < last else 1.0
             weight = layer.weight * gain
             per_frame = layer.bias * gain

@@ -1,8 +1,9 @@
 """Sources of labelled 3D+t masks, read one frame at a time.
 
-A source is a Cell Tracking Challenge folder, TIFF files, or Zarr (OME-Zarr labels too). The voxel
-size and frame interval come from the caller, else from the file, else they are assumed, and
-:attr:`~cellsynth.shapes.mask_sequence.MaskSequence.assumed` says so.
+A source is a Cell Tracking Challenge folder, TIFF files, Zarr (OME-Zarr labels too), or HDF5 as
+the paper's authors write it. The voxel size and frame interval come from the caller, else from the
+file, else they are assumed, and :attr:`~cellsynth.shapes.mask_sequence.MaskSequence.assumed` says
+so.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from cellsynth.formats.ctc import CTCSequence, read_ctc
 from cellsynth.formats.ctc_names import list_folder, sequence_names
 from cellsynth.formats.ctc_table import read_table
 from cellsynth.geometry import Triple
+from cellsynth.shapes.hdf5_masks import find_hdf5, is_hdf5
 from cellsynth.shapes.mask_sequence import Found, MaskSequence
 from cellsynth.shapes.tiff_masks import find_tiff, find_tiff_folder, is_tiff
 from cellsynth.shapes.zarr_masks import find_zarr
@@ -50,7 +52,8 @@ def open_masks(
             - a folder of such files: files with time are a sequence each, files without are the
               frames of one sequence, in the order of the numbers in their names;
             - a Zarr array ``(t, z, y, x)``, a group of them, or an OME-Zarr (0.4, 0.5) label
-              image or image with labels.
+              image or image with labels;
+            - a training file of the paper's authors (HDF5), or a folder of them, a sequence each.
         voxel_size_um: ``(z, y, x)`` in µm. ``None``: what the file says, else 1 µm.
         frame_interval_s: Seconds between frames. ``None``: what the file says, else 60 s.
         kind: Which masks of a Cell Tracking Challenge folder. ``None``: the first there is. Real
@@ -59,6 +62,7 @@ def open_masks(
     Raises:
         MissingError: Nothing at ``path``, or no masks in it.
         FormatError: Float or colour masks, 2D masks, frames of different shape, a damaged file.
+        DependencyError: An HDF5 file, and h5py is not installed.
         InputError: An option out of range, or ``path`` is a part of a data set.
     """
     path = Path(path)
@@ -105,8 +109,12 @@ def _find(path: Path, kind: str | None) -> list[Found]:
     if not path.exists():
         raise MissingError(f"{path}: no such file or folder")
     if path.is_file():
+        if is_hdf5(path):
+            return [find_hdf5(path)]
         if not is_tiff(path):
-            raise FormatError(f"{path}: not a TIFF file; masks are TIFF, Zarr or a CTC folder")
+            raise FormatError(
+                f"{path}: not a TIFF file; masks are TIFF, Zarr, HDF5 (.h5) or a CTC folder"
+            )
         return [find_tiff(path)]
     if any((path / name).is_file() for name in _ZARR_FILES):
         return find_zarr(path)
@@ -121,9 +129,17 @@ def _find(path: Path, kind: str | None) -> list[Found]:
     tiffs = [file for file in files if is_tiff(file)]
     if tiffs:
         return find_tiff_folder(path, tiffs)
+    hdf5 = [file for file in files if is_hdf5(file)]
+    if hdf5:
+        return [find_hdf5(file) for file in hdf5]
+    if (path / "specs.json").is_file():
+        raise InputError(
+            f"{path}: an experiment of the paper's authors; pass the folder of its .h5 files to "
+            "train on them, or use its model: cellsynth presets import"
+        )
     raise MissingError(
-        f"{path}: {'no masks in it' if files else 'an empty folder'}; expected TIFF files, a Zarr "
-        "or a Cell Tracking Challenge folder with 01_GT in it"
+        f"{path}: {'no masks in it' if files else 'an empty folder'}; expected TIFF files, a Zarr, "
+        ".h5 files or a Cell Tracking Challenge folder with 01_GT in it"
     )
 
 

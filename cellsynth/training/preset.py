@@ -90,7 +90,8 @@ def train_preset(
     """Learn a preset from masks and write its bundle.
 
     Args:
-        data: Masks: a Cell Tracking Challenge folder, TIFF stacks, Zarr or OME-Zarr.
+        data: Masks: a Cell Tracking Challenge folder, TIFF stacks, Zarr, OME-Zarr, or the
+            authors' HDF5 files.
         out: Folder of the preset.
         options: What to train.
         device: Torch device.
