@@ -217,6 +217,15 @@ def test_touching_cells_have_a_whole_surface_each():
     assert found[1] == found[2] == describe(np.ones((8, 8, 8)), CUBIC)
 
 
+def test_labels_of_any_size_and_kind():
+    labels = np.zeros((4, 5, 6), np.int64)
+    labels[1:3, 1:3, 1:3] = 5_000_000_000
+    labels[3, 3:, 3:] = 4
+    found = frame_descriptors(labels, CUBIC)
+    assert found == {4: describe(labels == 4, CUBIC), 5_000_000_000: describe(labels > 4, CUBIC)}
+    assert frame_descriptors(labels > 4, CUBIC) == {1: found[5_000_000_000]}
+
+
 def test_a_frame_without_cells_has_no_descriptors():
     assert frame_descriptors(np.zeros((3, 4, 5), np.uint16), CUBIC) == {}
 
