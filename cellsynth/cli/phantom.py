@@ -1,4 +1,4 @@
-"""``cellsynth phantom``: procedural, labelled, dividing nuclei to try things with."""
+"""``cellsynth phantom``: procedural, labelled cells in motion to try things with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["phantom"]
 
 
 def phantom(
-    kind: Annotated[str, typer.Argument(help="What to make: celegans.")],
+    kind: Annotated[str, typer.Argument(help="What to make: celegans or a549.")],
     out: Annotated[Path, typer.Option(help="Folder of the masks.")],
     count: Annotated[
         int, typer.Option(parser=whole_number, metavar="N", help="How many sequences.")
@@ -39,7 +39,9 @@ def phantom(
     overwrite: OverwriteFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Make labelled, dividing phantoms as a Cell Tracking Challenge mask set.
+    """Make labelled phantoms as a Cell Tracking Challenge mask set.
+
+    celegans: dividing nuclei. a549: a blebbing body with growing, branching filopodia.
 
     cellsynth phantom celegans --out phantoms
     """

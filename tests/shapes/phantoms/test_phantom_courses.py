@@ -161,7 +161,7 @@ def test_the_division_falls_in_the_window() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "a549"}, r"unknown kind 'a549'; expected celegans"),
+        ({"kind": "hela"}, r"unknown kind 'hela'; expected celegans or "),
         ({"count": 0}, r"count must be at least 1, got 0"),
         ({"frames": 1}, r"frames must be at least 2.*got 1"),
         ({"seed": -4}, r"seed must be at least 0, got -4"),
