@@ -31,6 +31,7 @@ from cellsynth.rendering.occupancy import Occupancy
 from cellsynth.rendering.sequence import LabelledSequence, draw_cell
 from cellsynth.rendering.tracking import Tracker
 from cellsynth.sampling.strategies import Strategy
+from cellsynth.shapes.cell_mask import bounding_box
 from cellsynth.shapes.cells import CellSequence, LeftOut
 from cellsynth.shapes.mask_sequence import MaskSequence
 from cellsynth.shapes.store import ShapeStore
@@ -147,8 +148,8 @@ def mask_courses(
     frames: list[list[Mapping[int, Descriptors]]] = [[{}] * cell.n_frames for cell in cells]
     wanted = _frames_by_source(cells)
     for done, (source, t, places) in enumerate(wanted, 1):
-        labels = source.frame(t)[(slice(None, None, coarsen),) * 3]
-        found = frame_descriptors(labels, _coarser(source.voxel_size_um, coarsen))
+        voxel = _coarser(source.voxel_size_um, coarsen)
+        found = frame_descriptors(source.frame(t)[(slice(None, None, coarsen),) * 3], voxel)
         for i, k in places:
             frames[i][k] = {x: found[x] for x in cells[i].labels[k] if x in found}
         if on_progress is not None:
@@ -205,11 +206,14 @@ def _store_sequence(
     tracker = Tracker(topology, store.n_frames)
     frames: list[Mapping[int, Descriptors]] = []
     for t in reversed(range(store.n_frames)):
-        mask = np.ascontiguousarray(store.mask(i, t)[(slice(None, None, coarsen),) * 3])
+        mask = store.mask(i, t)[(slice(None, None, coarsen),) * 3]
+        box = bounding_box(mask) or (slice(0, 1),) * 3
         grid, _ = store.grid(i, t)
         # The crop follows the cell; pieces are linked where they lie around its centre.
-        offset = as_index(np.rint(np.array(grid.origin) / grid.spacing / coarsen))
-        labels = tracker.add(Occupancy(mask, offset, as_index(mask.shape), 0))
+        first = np.rint(np.array(grid.origin) / grid.spacing / coarsen)
+        offset = as_index([f + s.start for f, s in zip(first, box, strict=True)])
+        inside = np.ascontiguousarray(mask[box])
+        labels = tracker.add(Occupancy(inside, offset, as_index(mask.shape), 0))
         frames.append(frame_descriptors(labels, voxel))
     return cell_courses(frames[::-1], tracker.lineage())
 
