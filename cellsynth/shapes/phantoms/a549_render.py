@@ -114,10 +114,10 @@ def _hold_together(labels: Labels, axes: Axes, paths: Sequence[Path]) -> None:
         ]
         voxels = np.concatenate([line[:1], *pieces]).round().astype(int)
         labels[tuple(np.clip(voxels, 0, last).T)] = 1
-    pieces, n = cc3d.connected_components(labels, connectivity=26, return_N=True)
+    bodies, n = cc3d.connected_components(labels, connectivity=26, return_N=True)
     if n > 1:
         centre = np.clip((-origin / spacing).round().astype(int), 0, last)
-        labels[pieces != pieces[tuple(centre)]] = 0
+        labels[bodies != bodies[tuple(centre)]] = 0
 
 
 def _box(axes: Axes, low: Array, high: Array) -> tuple[slice, slice, slice]:

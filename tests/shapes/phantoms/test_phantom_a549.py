@@ -14,6 +14,8 @@ from cellsynth.formats.ctc import read_ctc
 from cellsynth.geometry import Grid, frame_times
 from cellsynth.shapes.phantoms import phantom_families, render_family, write_phantom
 from cellsynth.shapes.phantoms.a549 import FARTHEST_UM, VOXEL_UM, FilopodialCell, cells
+from cellsynth.shapes.phantoms.a549_render import FOOT_UM
+from cellsynth.shapes.phantoms.lobes import smooth_union
 
 FINE = (VOXEL_UM, VOXEL_UM, VOXEL_UM)
 COARSE = (0.25, 0.25, 0.25)
@@ -21,7 +23,7 @@ COARSE = (0.25, 0.25, 0.25)
 
 @pytest.fixture(scope="module")
 def drawn() -> list[FilopodialCell]:
-    return list(itertools.islice(cells(30, 0), 8))
+    return list(itertools.islice(cells(30, 0), 6))
 
 
 def _pieces(labels: np.ndarray) -> int:
@@ -32,13 +34,13 @@ def test_the_population_has_the_published_size_and_sphericity(
     drawn: list[FilopodialCell],
 ) -> None:
     # 33 cells of seed 0 measured so give 0.0214 ± 0.0035 and 294,700 ± 38,000 voxels.
-    # Eight differ from their population by a third of its spread, so these tolerances are 1.5.
+    # Six cells differ from their population by 0.4 of its spread; the tolerances are twice that.
     found = [describe(cell.render_crop(29, cell.grid(FINE))[0], FINE) for cell in drawn]
-    assert np.mean([d.sphericity for d in found]) == pytest.approx(0.021, abs=0.003)
+    assert np.mean([d.sphericity for d in found]) == pytest.approx(0.021, abs=0.0032)
     assert 0.001 < np.std([d.sphericity for d in found]) < 0.007
     early = [describe(cell.render_crop(4, cell.grid(COARSE))[0], COARSE) for cell in drawn]
     voxels = np.array([d.volume_um3 for d in found + early]) / VOXEL_UM**3
-    assert voxels.mean() == pytest.approx(294_265, abs=25_000)
+    assert voxels.mean() == pytest.approx(294_265, abs=33_000)
     assert 15_000 < voxels.std() < 70_000
     # Drawn and measured volume agree, so that the spread of more cells than these is known.
     for cell, late in zip(drawn, found, strict=True):
@@ -122,6 +124,36 @@ def test_a_frame_holds_the_filopodia_of_the_frame_before(drawn: list[FilopodialC
                 assert np.linalg.norm(parent - root, axis=1).min() < 1e-9
 
 
+def test_a_frame_is_as_the_plain_formula_but_for_centre_lines(
+    drawn: list[FilopodialCell],
+) -> None:
+    cell, frame = drawn[2], 14
+    grid = cell.grid((0.4, 0.4, 0.4))
+    labels = render_family(cell, frame, grid) > 0
+    shape = cell.shape(float(frame_times(30)[frame]))
+    z, y, x = (
+        o + np.arange(n) * 0.4 + c
+        for o, n, c in zip(grid.origin, grid.shape, shape.centroid_um, strict=True)
+    )
+    points = np.stack(np.meshgrid(z, y, x, indexing="ij"), axis=-1)
+    thin, near = (np.full(labels.shape, np.inf) for _ in range(2))
+    for nodes, radii in shape.paths:
+        for (a, b), (ra, rb) in zip(
+            itertools.pairwise(nodes), itertools.pairwise(radii), strict=True
+        ):
+            share = np.clip((points - a) @ (b - a) / ((b - a) @ (b - a)), 0, 1)
+            distance = np.linalg.norm(points - a - share[..., None] * (b - a), axis=-1)
+            np.minimum(near, distance, out=near)
+            np.minimum(thin, distance - ra - (rb - ra) * share, out=thin)
+    body = shape.body.field(shape.t, shape.radius_um, (z, y, x))
+    plain = smooth_union(body.astype(np.float64), thin, FOOT_UM) < 0
+    assert np.count_nonzero(plain & ~labels) <= 2  # float32 against float64
+    mended = labels & ~plain
+    # A voxel's centre is at most half its diagonal from a line that passes through it.
+    assert near[mended].max() < 0.2 * np.sqrt(3) + 1e-6
+    assert 0 < np.count_nonzero(mended) < 0.1 * np.count_nonzero(plain)
+
+
 @pytest.mark.parametrize("voxel_size_um", [FINE, COARSE, (0.5, 0.2, 0.3), (1.5, 1.5, 1.5)])
 def test_one_body_at_any_voxel_size(
     drawn: list[FilopodialCell], voxel_size_um: tuple[float, float, float]
@@ -136,7 +168,7 @@ def test_one_body_at_any_voxel_size(
             assert not any(labels.take([0, -1], axis=axis).any() for axis in range(3))
 
 
-def test_thin_voxels_are_not_mended_and_the_centre_is_the_centroid(
+def test_the_centre_is_the_centroid_and_a_grid_of_omega_the_same_voxels(
     drawn: list[FilopodialCell],
 ) -> None:
     cell = drawn[1]
@@ -145,7 +177,6 @@ def test_thin_voxels_are_not_mended_and_the_centre_is_the_centroid(
         crop, offset = cell.render_crop(frame, grid)
         centroid = (np.argwhere(crop).mean(axis=0) + offset) * VOXEL_UM + grid.origin
         np.testing.assert_allclose(centroid, 0, atol=0.15)
-        # A grid of Ω is the same voxels.
         omega = Grid.from_voxel_size(FINE, 16.0)
         assert omega.shape == (256, 256, 256)
         other, _ = cell.render_crop(frame, omega, half_extent_um=16.0)
