@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["GenerateFlags", "PhantomFlags", "TrainFlags"]
+__all__ = ["GenerateFlags", "ImportFlags", "PhantomFlags", "TrainFlags"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Length = Annotated[float, Field(gt=0)]
@@ -50,6 +50,17 @@ class TrainFlags(_Flags):
     orientation: Literal["none", "sequence", "frame"]
     kind: Literal["TRA", "SEG", "ST"] | None
     seed: Seed
+
+
+class ImportFlags(_Flags):
+    """What ``presets import`` was asked for."""
+
+    half_extent_um: Length
+    frame_interval: Length | None
+    frames: Frames | None
+    epoch: int | None = Field(ge=0)
+    divisions: int | None = Field(ge=0)
+    end_cells: int | None = Field(ge=1)
 
 
 class PhantomFlags(_Flags):

@@ -30,6 +30,7 @@ from cellsynth.presets.toml import parse_toml, to_toml, with_nones
 
 __all__ = [
     "Bundle",
+    "check_free",
     "expected_tensors",
     "read_bundle",
     "read_preset",
@@ -188,6 +189,14 @@ def write_bundle(
     return read_bundle(folder)
 
 
+def check_free(folder: Path, *, overwrite: bool = False) -> None:
+    """Raise InUseError if ``folder`` holds something; with ``overwrite``, other than a preset."""
+    used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if used and not (overwrite and (folder / PRESET).is_file()):
+        option = "pass --overwrite or another --out" if (folder / PRESET).is_file() else "move it"
+        raise InUseError(f"{folder} holds something already; {option}")
+
+
 @contextmanager
 def renamed_when_whole(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside ``folder`` that takes its name at the end, or is removed.
@@ -196,10 +205,7 @@ def renamed_when_whole(folder: Path, *, overwrite: bool = False) -> Iterator[Pat
         InUseError: ``folder`` holds something; with ``overwrite``, something that is no preset.
         StorageError: The disk refused.
     """
-    used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if used and not (overwrite and (folder / PRESET).is_file()):
-        option = "pass --overwrite or another --out" if (folder / PRESET).is_file() else "move it"
-        raise InUseError(f"{folder} holds something already; {option}")
+    check_free(folder, overwrite=overwrite)
     temporary: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -36,9 +36,9 @@ def write_card(preset: Preset, evaluation: Mapping[str, Any]) -> str:
                 ("frame interval", "unknown" if interval is None else f"{interval:g} s"),
                 ("side of the space a cell lives in", f"{2 * scale.half_extent_um:g} µm"),
                 ("divisions in a sequence", f"{preset.topology.divisions}"),
-                ("training", f"{training.steps} steps in {_duration(training.seconds)}"),
+                ("training", f"{training.steps} steps{_time_taken(training.seconds)}"),
                 ("seed", f"{training.seed}"),
-                ("versions", _versions(training.versions)),
+                ("versions", _versions(training.versions) or "unknown"),
             ],
         ),
     ]
@@ -95,8 +95,10 @@ def _versions(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _duration(seconds: float) -> str:
+def _time_taken(seconds: float) -> str:
+    if not seconds:
+        return ""  # an imported preset was trained elsewhere
     if seconds < 120:
-        return f"{seconds:.0f} s"
+        return f" in {seconds:.0f} s"
     minutes = seconds / 60
-    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+    return f" in {minutes:.0f} minutes" if minutes < 120 else f" in {minutes / 60:.1f} hours"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -12,29 +15,38 @@ from cellsynth.presets.models import Bound
 
 __all__ = ["measure_bound"]
 
-POINTS = 256  # per code and frame, uniform in a ball
-REACH = 1.1  # its radius: blocks at the rim of the unit ball have their centres outside
+POINTS = 256  # per code and frame, uniform in a ball; as dense in the larger one around a cube
+# Its radius: a cube that turns reaches as far as its corners, and blocks at the rim of Ω have
+# their centres outside.
+REACH = {"ball": 1.0 + 0.1, "cube": math.sqrt(3) + 0.1}
 FRAMES_AT_ONCE = 16
 
 
 def measure_bound(
-    decoder: Decoder, latents: NDArray[np.float32], n_frames: int, *, seed: int
+    decoder: Decoder,
+    latents: NDArray[np.float32],
+    n_frames: int,
+    *,
+    seed: int,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Bound:
     """The largest slope |∇f| of a field over codes, frames and space, by ranges of |f|.
 
     Looks at the learned codes and at as many new ones drawn with their spread, since new cells
-    are what will be rendered.
+    are what will be rendered. ``on_progress`` is called with codes done and codes in all.
     """
     rng = np.random.default_rng([seed, n_frames])
     spread = float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
     codes = np.concatenate([latents, spread * rng.standard_normal(latents.shape)])
     device = decoder.output.weight.device
     times = frame_times(n_frames)
+    reach = REACH[decoder.spec.domain]
+    points = math.ceil(POINTS * (reach / REACH["ball"]) ** 3)
     steepest = np.zeros(4)
-    for code in codes:
+    for done, code in enumerate(codes, start=1):
         for start in range(0, n_frames, FRAMES_AT_ONCE):
             part = times[start : start + FRAMES_AT_ONCE]
-            coords = REACH * _in_ball(rng, len(part) * POINTS).reshape(len(part), POINTS, 3)
+            coords = reach * _in_ball(rng, len(part) * points).reshape(len(part), points, 3)
             xyz = torch.tensor(coords, dtype=torch.float32, device=device, requires_grad=True)
             t = torch.tensor(part, dtype=torch.float32, device=device)
             z = torch.tensor(code, dtype=torch.float32, device=device).expand(len(part), -1)
@@ -46,6 +58,8 @@ def measure_bound(
             for quarter in range(4):
                 within = slope[share <= (quarter + 1) / 4]
                 steepest[quarter] = max(steepest[quarter], within.max(initial=1e-3))
+        if on_progress is not None:
+            on_progress(done, len(codes))
     first, second, third, fourth = (float(f"{slope:.4g}") for slope in steepest)
     return Bound(slopes=(first, second, third, fourth))
 
