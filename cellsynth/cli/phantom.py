@@ -22,7 +22,7 @@ __all__ = ["phantom"]
 
 
 def phantom(
-    kind: Annotated[str, typer.Argument(help="What to make: celegans or a549.")],
+    kind: Annotated[str, typer.Argument(help="What to make: celegans, platynereis or a549.")],
     out: Annotated[Path, typer.Option(help="Folder of the masks.")],
     count: Annotated[
         int, typer.Option(parser=whole_number, metavar="N", help="How many sequences.")
@@ -41,7 +41,8 @@ def phantom(
 ) -> None:
     """Make labelled phantoms as a Cell Tracking Challenge mask set.
 
-    celegans: dividing nuclei. a549: a blebbing body with growing, branching filopodia.
+    celegans: dividing nuclei. platynereis: growing cells that deform fast. a549: a blebbing body
+    with growing, branching filopodia.
 
     cellsynth phantom celegans --out phantoms
     """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cellsynth.errors import InputError
-from cellsynth.shapes.phantoms import a549, celegans
+from cellsynth.shapes.phantoms import a549, celegans, platynereis
 from cellsynth.shapes.phantoms.phantom import Phantom
 
 __all__ = ["KINDS", "Kind", "find_kind", "kind_options"]
@@ -39,6 +39,7 @@ KINDS = {
         celegans.FRAME_INTERVAL_S,
         (("lineage", None), ("spread", celegans.SPREAD)),
     ),
+    "platynereis": Kind(platynereis.cells, platynereis.VOXEL_UM, platynereis.FRAME_INTERVAL_S),
     "a549": Kind(a549.cells, a549.VOXEL_UM, a549.FRAME_INTERVAL_S),
 }
 
