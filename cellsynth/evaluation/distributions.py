@@ -1,20 +1,23 @@
 """Whether two sets of cells are alike in surface, volume and sphericity: Kolmogorov-Smirnov tests.
 
-The paper says that the two-sample test was "computed on the shape descriptors", and that a
-division was split into two single-cell sequences. Four ways to take the samples, all given:
+Four ways to take the samples, all given:
 
 ``pooled``
-    Every frame of every course is a sample: 33 × 30 values, twice that where cells divide. What
-    the text comes closest to. But the frames of a cell resemble each other, and sisters share
-    their mother, so there are far fewer independent samples than the test believes: two sets of
-    33 sequences from one and the same source are called different far more often than the 5 % of
-    a test at that level.
+    Every frame of every course is a sample. This is what the paper did: each p-value of its Table 1
+    is, to the last digit, one that 33 × 30 samples a set can have (Platynereis, A549), or 66 × 30
+    where cells divide (C. elegans). But the frames of a cell resemble each other, and sisters share
+    their mother, so there are far fewer independent samples than the test believes: of the 33
+    dividing nuclei of the preset ``celegans``, dealt out to two sets at random a hundred times,
+    the test calls the halves different 99 times by surface, 99 by volume and 75 by sphericity.
+    Independent draws from a perfect generator fail it as often. It can be passed by draws that
+    are spread more evenly than at random.
 ``per_sequence``
     One value a sequence, its mean over frames and courses: independent samples, an honest test,
     blind to what happens within a sequence.
 ``exchanged``
     The statistic of ``pooled``, and how often it is as large when whole sequences are dealt out
-    to the two sets at random: an honest test that looks at every frame. The one to trust.
+    to the two sets at random: an honest test that looks at every frame. The one to trust. (Those
+    halves differ by it 6, 5 and 5 times in a hundred.)
 ``worst_frame``
     At each frame one value a sequence; the frame that differs most. The smallest of as many
     p-values as there are frames: below 0.05 somewhere is no surprise.
