@@ -82,18 +82,18 @@ def test_sets_apart_are_told_apart_by_every_definition():
 
 
 def test_frames_taken_as_independent_call_equal_sets_different():
-    """40 pairs of sets from one source: an honest test at 5 % objects to few, ``pooled`` to most.
+    """20 pairs of sets from one source: an honest test at 5 % objects to few, ``pooled`` to most.
 
     So the docstring says; it is also why ``pooled`` alone cannot be asked of a generator.
     """
     refused = dict.fromkeys(("pooled", "per_sequence", "exchanged"), 0)
-    for i in range(40):
+    for i in range(20):
         c = compare(drawn(2 * i), drawn(2 * i + 1), exchanges=59)[0]
         for name in refused:
             refused[name] += getattr(c, name).p < 0.05
-    assert refused["pooled"] > 20
-    assert refused["per_sequence"] <= 6
-    assert refused["exchanged"] <= 6
+    assert refused["pooled"] > 10
+    assert refused["per_sequence"] <= 4
+    assert refused["exchanged"] <= 4
 
 
 def test_exchanged_sees_what_means_do_not():
@@ -116,10 +116,11 @@ def test_equal_values_are_ties():
 
 def test_the_seed_decides_and_the_order_of_the_sets_hardly():
     a, b = drawn(0), drawn(1, 20, shift=0.4)
-    assert compare(a, b) == compare(a, b)
-    for one, other in zip(compare(a, b), compare(b, a), strict=True):
+    found = compare(a, b, exchanges=199)
+    assert found == compare(a, b, exchanges=199)
+    for one, other in zip(found, compare(b, a, exchanges=199), strict=True):
         assert one.pooled.p == pytest.approx(other.pooled.p)
-        assert one.exchanged.p == pytest.approx(other.exchanged.p, abs=0.08)
+        assert one.exchanged.p == pytest.approx(other.exchanged.p, abs=0.15)
 
 
 def test_numbers_of_frames_must_agree():
