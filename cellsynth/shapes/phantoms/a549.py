@@ -4,7 +4,7 @@ Calibrated to the A549 cells of Wiesner et al. 2024 (which are synthetic themsel
 Sorokin et al. 2018): frame interval, voxel size, volume and its spread, and the sphericity
 36πV²/S³ of 0.021 ± 0.004 in frame 30. A surface as large as that sphericity asks for, some
 1200 µm² around 575 µm³, does not come of a dozen unbranched shafts of radius 0.25 µm within the
-13.9 µm that Ω leaves; so shafts taper from about 0.45 µm at their roots to 0.25 µm at their tips,
+13.9 µm that Ω leaves; so shafts taper from about 0.5 µm at their roots to 0.25 µm at their tips,
 branch several times, and the body blebs. The cell keeps its volume: what filopodia take, the body
 gives.
 
