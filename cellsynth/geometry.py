@@ -33,6 +33,8 @@ __all__ = [
     "matrix_to_euler",
     "random_rotation",
     "rotation_angle",
+    "rotvec_to_matrix",
+    "times_at_interval",
 ]
 
 Triple = tuple[float, float, float]
@@ -124,6 +126,22 @@ def frame_times(n_frames: int) -> NDArray[np.float64]:
     return np.zeros(1) if n_frames == 1 else np.linspace(-1.0, 1.0, n_frames)
 
 
+def times_at_interval(
+    interval_s: float, *, n_frames: int, frame_interval_s: float
+) -> NDArray[np.float64]:
+    """Normalised times of frames ``interval_s`` apart, as many as fit in a cell's sequence.
+
+    The sequence is ``n_frames`` frames at ``frame_interval_s``, from -1 to 1. A last frame that
+    comes late by less than a twentieth of an interval counts as on time.
+    """
+    duration_s = (n_frames - 1) * frame_interval_s
+    count = math.floor(duration_s / interval_s + 0.05) + 1
+    if count == n_frames:
+        return frame_times(n_frames)
+    times = -1 + 2 * interval_s * np.arange(count) / duration_s
+    return np.asarray(np.minimum(times, 1.0))
+
+
 def random_rotation(rng: np.random.Generator) -> NDArray[np.float64]:
     """A proper rotation ``(3, 3)``, uniform on SO(3): a normal 4-vector is a uniform quaternion.
 
@@ -177,3 +195,14 @@ def matrix_to_euler(matrix: torch.Tensor) -> torch.Tensor:
     else:
         angles = matrix_to_euler_angles(matrix, "XYZ")
     return angles
+
+
+def rotvec_to_matrix(rotvec: torch.Tensor) -> torch.Tensor:
+    """Rotation matrices ``(…, 3, 3)`` of rotation vectors ``(…, 3)`` in radians, differentiable.
+
+    Source: Rodrigues' formula.
+    """
+    import roma
+
+    matrix: torch.Tensor = roma.rotvec_to_rotmat(rotvec)
+    return matrix

@@ -88,6 +88,15 @@ class PointPool:
         """Training sequences."""
         return int(len(self._points) // self.n_frames)
 
+    def sequence(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """All points of sequence ``i``: ``(frames, points, 3)`` as stored, and their distances.
+
+        Each frame's points lie near first, then far; within both in random order.
+        """
+        rows = self._points[i * self.n_frames : (i + 1) * self.n_frames]
+        values = np.multiply(rows, self._scale, dtype=np.float32)
+        return values[..., :3], values[..., 3]
+
     def draw(
         self, rng: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
