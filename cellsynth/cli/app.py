@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cellsynth.cli.console import StoppedError, print_error
+from cellsynth.cli.fit import fit
 from cellsynth.cli.generate import generate
 from cellsynth.cli.phantom import phantom
 from cellsynth.cli.presets import presets
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command("train-preset")(train_preset)
+app.command()(fit)
 app.add_typer(presets, name="presets")
 app.command()(phantom)
 app.command()(validate)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["GenerateFlags", "ImportFlags", "PhantomFlags", "TrainFlags"]
+__all__ = ["FitFlags", "GenerateFlags", "ImportFlags", "PhantomFlags", "TrainFlags"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Length = Annotated[float, Field(gt=0)]
@@ -24,6 +24,17 @@ class _Flags(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, alias_generator=_flag
     )
+
+
+class FitFlags(_Flags):
+    """What ``fit`` was asked for."""
+
+    starts: int = Field(ge=1, le=100_000)
+    steps: int = Field(ge=1, le=10_000)
+    voxel_size: Triple | None
+    frame_interval: Length | None
+    kind: Literal["TRA", "SEG", "ST"] | None
+    seed: Seed
 
 
 class GenerateFlags(_Flags):

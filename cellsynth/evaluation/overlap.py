@@ -48,6 +48,7 @@ def training_dice(
     fit: Fit,
     store: ShapeStore,
     *,
+    times: NDArray[np.float64] | None = None,
     where: Iterable[tuple[int, int]] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.float64]:
@@ -59,6 +60,7 @@ def training_dice(
     Args:
         fit: The trained field with its codes and rotations.
         store: The training data.
+        times: Normalised times of the store's frames; from -1 to 1 by default.
         where: Sequence and frame pairs; all of them by default.
         on_progress: Called with frames done and frames in all.
 
@@ -67,7 +69,7 @@ def training_dice(
     """
     pairs = list(where if where is not None else np.ndindex(store.n_sequences, store.n_frames))
     found = np.full((store.n_sequences, store.n_frames), np.nan)
-    times = frame_times(store.n_frames)
+    times = frame_times(store.n_frames) if times is None else times
 
     def one(pair: tuple[int, int]) -> float:
         i, t = pair
