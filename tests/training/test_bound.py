@@ -37,6 +37,33 @@ def test_slopes_are_those_of_their_range_of_values():
     assert bound.slopes == pytest.approx((1, 1, 5, 5), rel=1e-3)
 
 
+@pytest.mark.parametrize(("domain", "expected"), [("ball", (1, 1, 1, 1)), ("cube", (1, 1, 5, 5))])
+def test_a_cube_is_looked_at_as_far_as_its_corners_turn(domain, expected):
+    """f = x + 4 relu(x - 1.2): steep where no ball reaches."""
+    spec = FieldSpec(
+        kind="relu", hidden_layers=1, width=3, latent_dim=1, latent_layers=(1,),
+        coords_layers="first", truncation=2.0, domain=domain,
+    )  # fmt: skip
+    decoder = Decoder(spec)
+    with torch.no_grad():
+        first, last = decoder.hidden[0], decoder.output
+        first.weight.zero_()
+        first.weight[:, 1] = torch.tensor([1.0, -1.0, 1.0])
+        first.bias.copy_(torch.tensor([0.0, 0.0, -1.2]))
+        last.weight.copy_(torch.tensor([[1.0, -1.0, 4.0]]))
+        last.bias.zero_()
+    seen = []
+    bound = measure_bound(
+        decoder,
+        np.zeros((40, 1), np.float32),
+        4,
+        seed=0,
+        on_progress=lambda done, total: seen.append((done, total)),
+    )
+    assert bound.slopes == pytest.approx(expected, rel=1e-3)
+    assert seen == [(i, 80) for i in range(1, 81)]
+
+
 def test_new_codes_are_looked_at_too(sphere_bundle):
     """A field that is steep for other codes than the one it learned."""
     spec = FieldSpec(hidden_layers=2, width=16, latent_dim=3, latent_layers=(1, 2))
