@@ -14,6 +14,7 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid, frame_times, random_rotation
 from cellsynth.presets.library import find_preset
 from cellsynth.rendering.occupancy import occupancy, occupancy_dense
-from cellsynth.sampling.strategies import draw_latent
+from cellsynth.sampling.strategies import Strategy, draw_latent
 
 WHOLE = 192  # dense is asked for the whole grid up to this size
 
@@ -39,14 +40,17 @@ class Drawn:
 
 
 def draw(model: CellModel, rng: np.random.Generator) -> Drawn:
-    """A new code of either strategy or a learned one, in any frame, turned anyhow."""
+    """A new code of any strategy or a learned one, in any frame, turned anyhow."""
     times = frame_times(model.preset.scale.n_frames)
     frame = int(rng.integers(len(times)))
-    code = str(rng.choice(["gaussian", "neighbourhood", "learned"]))
+    sampling = model.preset.sampling
+    calibrated = [s for s in get_args(Strategy) if getattr(sampling, s) is not None]
+    code = str(rng.choice([*calibrated, "learned"]))
+    turn = int(rng.integers(len(model.latents)))
     if code == "learned":
-        latent = model.latents[rng.integers(len(model.latents))]
+        latent = model.latents[turn]
     else:
-        latent = draw_latent(rng, model.preset.sampling, model.latents, code)  # type: ignore[arg-type]
+        latent = draw_latent(rng, sampling, model.latents, turn, code)  # type: ignore[arg-type]
     field = model.at(latent, float(times[frame]), random_rotation(rng))
     return Drawn(field, code, frame)
 

@@ -55,7 +55,8 @@ def generate(
         str, typer.Option(help="random, none, or Euler angles XYZ in degrees: a,b,c.")
     ] = "random",
     strategy: Annotated[
-        str | None, typer.Option(help="gaussian or neighbourhood.  [default: the preset's]")
+        str | None,
+        typer.Option(help="gaussian, neighbourhood, mixture or kernel.  [default: the preset's]"),
     ] = None,
     seed: SeedFlag = 0,
     out: Annotated[

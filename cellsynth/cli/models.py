@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cellsynth.presets.models import Strategy
+
 __all__ = ["FitFlags", "GenerateFlags", "ImportFlags", "PhantomFlags", "TrainFlags"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -45,7 +47,7 @@ class GenerateFlags(_Flags):
     voxel_size: Triple | None
     frames: Frames | None
     rotation: Literal["random", "none"] | tuple[float, float, float]
-    strategy: Literal["gaussian", "neighbourhood"] | None
+    strategy: Strategy | None
     seed: Seed
     workers: int | None = Field(ge=1, le=4096)
 

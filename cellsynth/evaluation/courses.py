@@ -43,6 +43,7 @@ __all__ = [
     "cell_courses",
     "draw_courses",
     "mask_courses",
+    "rendered_courses",
     "store_courses",
 ]
 
@@ -123,6 +124,16 @@ def cell_courses(
             course.append((at[0].surface_um2, at[0].volume_um3, at[0].sphericity))
         courses.append(course)
     return np.array(courses)
+
+
+def rendered_courses(sequence: LabelledSequence, voxel_size_um: Triple) -> NDArray[np.float64]:
+    """The courses ``(courses, frames, 3)`` of a sequence that is about to be rendered.
+
+    Raises:
+        TopologyError: The cells do not do what the preset's topology says.
+    """
+    frames = [frame_descriptors(labels, voxel_size_um) for _, labels, _ in sequence.frames()]
+    return cell_courses(frames[::-1], sequence.lineage())
 
 
 def mask_courses(
@@ -285,12 +296,10 @@ def draw_courses(
                     model, draw, grid, model.preset.scale.n_frames, threads=threads
                 )
                 try:
-                    frames = [frame_descriptors(x, voxel) for _, x, _ in sequence.frames()][::-1]
-                    lineage = sequence.lineage()
+                    parts.append(rendered_courses(sequence, voxel))
                     break
                 except TopologyError:
                     attempt = draw.attempt + 1
-            parts.append(cell_courses(frames, lineage))
             refused.append(draw.attempt)
             if on_progress is not None:
                 on_progress(i + 1, count)

@@ -11,8 +11,8 @@ from cellsynth.errors import InputError, TopologyError
 from cellsynth.field.model import CellModel
 from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.geometry import Grid
-from cellsynth.rendering.sequence import Draw, LabelledSequence
-from cellsynth.sampling.strategies import Strategy, draw_latent, draw_rotation, draw_stream
+from cellsynth.rendering.sequence import LabelledSequence, propose_cell
+from cellsynth.sampling.strategies import Strategy
 
 __all__ = ["Validity", "first_draws"]
 
@@ -72,9 +72,7 @@ def first_draws(
     faults: dict[int, str] = {}
     with one_thread_each():
         for i in range(count):
-            rng = draw_stream(seed, i)
-            latent = draw_latent(rng, model.preset.sampling, model.latents, strategy)
-            draw = Draw(latent, draw_rotation(rng, "random"), 0)
+            draw = propose_cell(model, seed=seed, sequence=i, strategy=strategy)
             sequence = LabelledSequence(
                 model, draw, grid, model.preset.scale.n_frames, threads=threads or cores()
             )

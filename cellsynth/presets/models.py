@@ -17,6 +17,8 @@ __all__ = [
     "Bound",
     "FieldSpec",
     "Gaussian",
+    "Kernel",
+    "Mixture",
     "Neighbourhood",
     "Origin",
     "Preset",
@@ -24,6 +26,7 @@ __all__ = [
     "Recipe",
     "Sampling",
     "Scale",
+    "Strategy",
     "Topology",
     "Training",
 ]
@@ -170,12 +173,52 @@ class Neighbourhood(_Model):
     sigma: float = Field(gt=0, description="Standard deviation of a code around a learned one")
 
 
+class Mixture(_Model):
+    """New codes are drawn from normal distributions fitted to groups of learned codes.
+
+    A group's mean and covariance are those of the learned codes in it, so the groups are all that
+    is kept. One group is a single normal distribution with the covariance of all codes.
+    """
+
+    members: Integers = Field(description="Group, from 0, that each learned code belongs to")
+    width: float = Field(1.0, gt=0, description="Factor on the standard deviations of each group")
+
+    @model_validator(mode="after")
+    def _groups_have_members(self) -> Mixture:
+        numbers = sorted(set(self.members))
+        if numbers != list(range(len(numbers))) or not numbers:
+            raise ValueError(f"members must number groups 0, 1, … without a gap, got {numbers}")
+        return self
+
+
+class Kernel(_Model):
+    """New codes are drawn around learned ones, with the covariance that the learned codes have.
+
+    The learned codes are drawn towards their mean, so that the covariance stays what it is.
+    """
+
+    width: float = Field(
+        gt=0, le=1, description="Share of the learned codes' standard deviation that is drawn anew"
+    )
+
+
+Strategy = Literal["gaussian", "neighbourhood", "mixture", "kernel"]
+
+
 class Sampling(_Model):
     """How new codes are drawn."""
 
-    strategy: Literal["gaussian", "neighbourhood"] = Field(description="Used unless told otherwise")
+    strategy: Strategy = Field(description="Used unless told otherwise")
     gaussian: Gaussian
     neighbourhood: Neighbourhood
+    mixture: Mixture | None = Field(None, description="Absent where it was not calibrated")
+    kernel: Kernel | None = Field(None, description="Absent where it was not calibrated")
+
+    @model_validator(mode="after")
+    def _strategy_is_there(self) -> Sampling:
+        if getattr(self, self.strategy) is None:
+            raise ValueError(f"strategy is {self.strategy}, which has no section of its own")
+        return self
 
 
 class Topology(_Model):
@@ -190,6 +233,9 @@ class Topology(_Model):
         lt=1,
         description="Loose pieces below this share of the frame's volume are dropped, "
         "larger ones fail the sequence",
+    )
+    judged_at: int = Field(
+        64, ge=8, le=1024, description="Voxels across Ω of the grid that a draw is judged on"
     )
 
     @model_validator(mode="after")
@@ -249,3 +295,13 @@ class Preset(_Model):
     files: dict[FileName, Sha256] = Field(
         default_factory=dict, description="SHA-256 of each file beside this one"
     )
+
+    @model_validator(mode="after")
+    def _mixture_knows_all_codes(self) -> Preset:
+        mixture = self.sampling.mixture
+        if mixture and len(mixture.members) != self.training.sequences:
+            raise ValueError(
+                f"sampling.mixture.members must be {self.training.sequences}, one a training "
+                f"sequence, got {len(mixture.members)}"
+            )
+        return self

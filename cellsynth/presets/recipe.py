@@ -29,6 +29,12 @@ class Recipe(BaseModel):
     )
     frames_per_step: int = Field(512, ge=1, description="Frames in one step")
     points_per_frame: int = Field(32, ge=1, description="Points drawn in each of those frames")
+    frames_by_loss: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Share of a step's frames drawn in proportion to their loss, the others evenly",
+    )
     optimiser: Literal["soap", "adam"] = Field("soap", description="Optimiser of all parameters")
     learning_rate: float = Field(5e-4, gt=0, le=1, description="Rate of the weights")
     latent_rate: float = Field(5e-3, ge=0, le=1, description="Rate of the codes")

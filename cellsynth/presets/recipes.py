@@ -20,6 +20,7 @@ RECIPES = {
         pool_points=32768,
         frames_per_step=5,
         points_per_frame=32768,
+        frames_by_loss=0,
         optimiser="adam",
         coords_gain=1.0,
         learning_rate=1e-4,

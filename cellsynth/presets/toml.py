@@ -8,6 +8,7 @@ value is followed by what it means. A value of None is left out, and what is lef
 from __future__ import annotations
 
 import re
+import textwrap
 import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar, get_args
@@ -119,6 +120,10 @@ def _value(value: Any) -> str:
     flat = f"[{', '.join(items)}]"
     if len(flat) <= _COLUMNS - 30:
         return flat
+    if all(isinstance(item, int | float) for item in value):
+        return (
+            "[\n" + textwrap.indent(textwrap.fill(f"{', '.join(items)},", _COLUMNS), "  ") + "\n]"
+        )
     return "[\n" + "".join(f"  {item},\n" for item in items) + "]"
 
 

@@ -18,14 +18,28 @@ from cellsynth.formats.lineage import Lineage
 from cellsynth.geometry import Grid, frame_times
 from cellsynth.rendering.occupancy import Occupancy, occupancy, occupancy_dense
 from cellsynth.rendering.tracking import Tracker
-from cellsynth.sampling.strategies import Strategy, draw_latent, draw_rotation, draw_stream
+from cellsynth.sampling.strategies import (
+    Strategy,
+    draw_latent,
+    draw_rotation,
+    draw_stream,
+    learned_turn,
+)
 
-__all__ = ["Draw", "LabelledSequence", "draw_cell", "render_frame"]
+__all__ = [
+    "Draw",
+    "LabelledSequence",
+    "draw_cell",
+    "judging_grid",
+    "judging_sequence",
+    "propose_cell",
+    "render_frame",
+]
 
 # Draws of one sequence before giving up on it.
 MAX_ATTEMPTS = 50
-# The grid on which a draw is judged, whatever grid is asked for: the same cell at any resolution.
-REFERENCE = Grid.over_omega((64, 64, 64))
+# Of these, the first few are drawn around the learned code whose turn it is.
+OWN_TURN = 10
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,28 @@ class LabelledSequence:
         return self._tracker.lineage()
 
 
+def propose_cell(
+    model: CellModel,
+    *,
+    seed: int,
+    sequence: int,
+    strategy: Strategy | None = None,
+    rotation: Literal["random", "none"] | NDArray[np.float64] = "random",
+    attempt: int = 0,
+) -> Draw:
+    """One attempt at a sequence, not judged yet.
+
+    Raises:
+        InputError: The preset was not calibrated for that strategy.
+    """
+    rng = draw_stream(seed, sequence, attempt)
+    n = len(model.latents)
+    # Around some learned codes no draw may hold; other codes get a turn then.
+    turn = learned_turn(seed, sequence, n) if attempt < OWN_TURN else int(rng.integers(n))
+    latent = draw_latent(rng, model.preset.sampling, model.latents, turn, strategy)
+    return Draw(latent, draw_rotation(rng, rotation), attempt)
+
+
 def draw_cell(
     model: CellModel,
     *,
@@ -131,11 +167,16 @@ def draw_cell(
     """
     last = ""
     while attempt < MAX_ATTEMPTS:
-        rng = draw_stream(seed, sequence, attempt)
-        latent = draw_latent(rng, model.preset.sampling, model.latents, strategy)
-        draw = Draw(latent, draw_rotation(rng, rotation), attempt)
+        draw = propose_cell(
+            model,
+            seed=seed,
+            sequence=sequence,
+            strategy=strategy,
+            rotation=rotation,
+            attempt=attempt,
+        )
         try:
-            check_topology(model, latent, threads=threads)
+            check_topology(model, draw.latent, threads=threads)
         except TopologyError as error:
             last = str(error)
             attempt += 1
@@ -147,16 +188,28 @@ def draw_cell(
     )
 
 
+def judging_grid(model: CellModel) -> Grid:
+    """Where a draw is judged, whatever grid is asked for: the same cell at any resolution."""
+    n = model.preset.topology.judged_at
+    return Grid.over_omega((n, n, n))
+
+
+def judging_sequence(
+    model: CellModel, latent: NDArray[np.float32], *, threads: int = 1
+) -> LabelledSequence:
+    """The cell of a code as it is judged: upright, in the preset's own frames."""
+    upright = Draw(latent, np.eye(3), 0)
+    n_frames = model.preset.scale.n_frames
+    return LabelledSequence(model, upright, judging_grid(model), n_frames, threads=threads)
+
+
 def check_topology(model: CellModel, latent: NDArray[np.float32], *, threads: int = 1) -> Lineage:
-    """The lineage of a code's cell on the reference grid.
+    """The lineage of a code's cell on the grid it is judged on.
 
     Raises:
         TopologyError: It breaks the preset's topology.
     """
-    upright = Draw(latent, np.eye(3), 0)
-    sequence = LabelledSequence(
-        model, upright, REFERENCE, model.preset.scale.n_frames, threads=threads
-    )
+    sequence = judging_sequence(model, latent, threads=threads)
     for _ in sequence.frames():
         pass
     return sequence.lineage()

@@ -1,92 +1,152 @@
-"""How widely new codes may be drawn: set from the learned codes, checked by drawing."""
+"""How widely new codes may be drawn, and which strategy to use: by drawing, rendering, judging.
+
+For each strategy a few widths are tried, the widest first. Cells drawn with it are judged twice:
+do they keep the topology, and are their descriptors distributed as those of the learned cells?
+The widest that passes both is kept; where none does, the best that was found.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.presets.models import Gaussian, Neighbourhood, Sampling
-from cellsynth.sampling.strategies import Strategy, draw_latent
+from cellsynth.presets.models import Gaussian, Kernel, Mixture, Neighbourhood, Sampling, Strategy
+from cellsynth.sampling.grouping import group_codes
+from cellsynth.sampling.strategies import draw_latent, learned_turn
 
-__all__ = ["calibrate"]
-
-DRAWS = 24
-WANTED = 0.9  # share of draws that keep the topology
-SHRINK = 0.8
-SMALLEST = 0.3  # of the learned codes' spread; a narrower draw repeats what was learned
+__all__ = ["Judge", "calibrate"]
 
 Latent = NDArray[np.float32]
+Judge = Callable[[Latent], Mapping[str, float] | None]
+"""Descriptors of a code's cell, each a mean over its frames; None where it breaks the topology."""
+
+DRAWS = 20
+WANTED = 0.95  # share of draws that keep the topology
+ALIKE = 0.1  # p of the Kolmogorov-Smirnov test from which descriptors count as distributed alike
+
+# The strategies in the order of how diverse their cells are, each with its widths: factors on the
+# learned codes' spread, or shares of it for `kernel`.
+WIDTHS: dict[Strategy, tuple[float, ...]] = {
+    "mixture": (1.0, 0.7),
+    "gaussian": (1.0, 0.7),
+    "kernel": (0.7, 0.5, 0.3),
+    "neighbourhood": (0.5, 0.3),
+}
+# Learned codes below which a covariance says nothing: only the paper's two strategies then.
+FEWEST = 4
 
 
 def calibrate(
     latents: Latent,
-    keeps_topology: Callable[[Latent], bool],
+    judge: Judge,
     *,
     seed: int,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Sampling, dict[str, Any]]:
-    """Standard deviations for both strategies, and the strategy to use.
-
-    ``gaussian`` starts from the learned codes' own standard deviation around zero, as the paper
-    does, ``neighbourhood`` from half of it. Either is narrowed until nine of ten draws keep the
-    topology. ``gaussian`` is preferred, since it makes the more diverse cells; where it breaks
-    the topology much more often, ``neighbourhood`` is.
+    """Widths of all strategies, and the strategy to use.
 
     Args:
         latents: Learned codes ``(n, latent_dim)``.
-        keeps_topology: Judges a drawn code.
+        judge: Judges a code. It is asked for the learned codes first.
         seed: Of the draws.
-        on_progress: Called with draws judged and their number; begins anew for a narrower width.
+        on_progress: Called with draws judged and the largest number there may be; jumps ahead
+            where a width is given up early.
 
     Returns:
-        The settings, and what was found: per strategy the standard deviation, the share of draws
-        that kept the topology, and their number.
+        The settings, and what was found, by strategy: the width, the share of draws that kept
+        the topology, their number, and p of the Kolmogorov-Smirnov test of each descriptor
+        against the learned cells.
     """
+    strategies = dict(WIDTHS)
+    if len(latents) < FEWEST:
+        del strategies["mixture"], strategies["kernel"]
+    total = len(latents) + DRAWS * sum(map(len, strategies.values()))
+    done = 0
+
+    def tell() -> None:
+        if on_progress:
+            on_progress(done, total)
+
+    learned = []
+    for code in latents:
+        learned.append(judge(code))
+        done += 1
+        tell()
+    reference = [found for found in learned if found is not None]
+    members = group_codes(latents, seed=seed)
     spread = float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
-    starts: dict[Strategy, float] = {"gaussian": spread, "neighbourhood": spread / 2}
-    found: dict[str, Any] = {}
-
-    def judge(strategy: Strategy, sigma: float) -> tuple[float, int]:
-        """Share of draws that keep the topology, and their number: fewer where it is hopeless."""
-        sampling = _sampling(strategy, sigma, sigma)
-        kept = 0
-        for i in range(DRAWS):
-            # A stream apart from those that data sets draw from.
-            rng = np.random.default_rng([seed, i, 0, 1])
-            kept += keeps_topology(draw_latent(rng, sampling, latents))
-            if on_progress:
-                on_progress(len(found) * DRAWS + i + 1, len(starts) * DRAWS)
-            if i + 1 - kept > (1 - WANTED) * DRAWS:
+    best: dict[Strategy, tuple[Sampling, dict[str, Any]]] = {}
+    for strategy, widths in strategies.items():
+        base = done
+        for i, width in enumerate(widths):
+            done = base + i * DRAWS
+            sampling = _sampling(strategy, members, spread, dict.fromkeys(strategies, width))
+            drawn = []
+            for number in range(DRAWS):
+                # A stream apart from those that data sets draw from.
+                rng = np.random.default_rng([seed, number, 0, 1])
+                turn = learned_turn(seed, number, len(latents))
+                drawn.append(judge(draw_latent(rng, sampling, latents, turn)))
+                done += 1
+                tell()
+                if drawn.count(None) > 2 * (1 - WANTED) * DRAWS:
+                    break  # hopeless
+            found = {"width": width, **_figures(drawn, reference)}
+            if strategy in best and _quality(found) <= _quality(best[strategy][1]):
+                break  # narrower is no better
+            best[strategy] = sampling, found
+            if _good(found):
                 break
-        return kept / (i + 1), i + 1
-
-    for strategy, start in starts.items():
-        tried: list[tuple[float, float, int]] = []
-        sigma = start
-        while not tried or (tried[-1][0] < WANTED and sigma >= SMALLEST * start):
-            share, draws = judge(strategy, sigma)
-            # Of equally good widths the widest.
-            tried.append((share, sigma, draws))
-            sigma *= SHRINK
-        share, sigma, draws = max(tried)
-        found[strategy] = {
-            "sigma": float(f"{sigma:.4g}"),
-            "kept_topology": round(share, 4),
-            "draws": draws,
-        }
-    gaussian, neighbourhood = found["gaussian"], found["neighbourhood"]
-    prefer: Strategy = "gaussian"
-    if gaussian["kept_topology"] < min(0.8, neighbourhood["kept_topology"]):
-        prefer = "neighbourhood"
-    return _sampling(prefer, gaussian["sigma"], neighbourhood["sigma"]), found
+        done = base + len(widths) * DRAWS
+    good = [name for name in best if _good(best[name][1])]
+    chosen = good[0] if good else max(best, key=lambda name: _quality(best[name][1]))
+    settled = {name: found["width"] for name, (_, found) in best.items()}
+    figures: dict[str, Any] = {name: found for name, (_, found) in best.items()}
+    figures["learned"] = {"kept_topology": round(len(reference) / len(latents), 4)}
+    return _sampling(chosen, members, spread, settled), figures
 
 
-def _sampling(strategy: Strategy, gaussian: float, neighbourhood: float) -> Sampling:
+def _figures(
+    drawn: list[Mapping[str, float] | None], reference: list[Mapping[str, float]]
+) -> dict[str, Any]:
+    from scipy import stats
+
+    kept = [found for found in drawn if found is not None]
+    p = {}
+    # Fewer than a handful say nothing about a distribution.
+    if min(len(kept), len(reference)) >= DRAWS // 4:
+        for name in reference[0]:
+            a, b = [found[name] for found in reference], [found[name] for found in kept]
+            p[name] = float(f"{stats.ks_2samp(a, b, method='exact').pvalue:.3g}")
+    return {"kept_topology": round(len(kept) / len(drawn), 4), "draws": len(drawn), "p": p}
+
+
+def _good(found: Mapping[str, Any]) -> bool:
+    # Where there was nothing to compare with, topology alone decides.
+    return found["kept_topology"] >= WANTED and min(found["p"].values(), default=1.0) >= ALIKE
+
+
+def _quality(found: Mapping[str, Any]) -> tuple[float, float]:
+    return min(found["kept_topology"], WANTED), min(found["p"].values(), default=0.0)
+
+
+def _sampling(
+    strategy: Strategy,
+    members: tuple[int, ...],
+    spread: float,
+    widths: Mapping[Strategy, float],
+) -> Sampling:
     return Sampling(
         strategy=strategy,
-        gaussian=Gaussian(sigma=gaussian),
-        neighbourhood=Neighbourhood(sigma=neighbourhood),
+        gaussian=Gaussian(sigma=_short(widths["gaussian"] * spread)),
+        neighbourhood=Neighbourhood(sigma=_short(widths["neighbourhood"] * spread)),
+        mixture=Mixture(members=members, width=widths["mixture"]) if "mixture" in widths else None,
+        kernel=Kernel(width=widths["kernel"]) if "kernel" in widths else None,
     )
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.4g}")

@@ -39,7 +39,7 @@ from cellsynth.presets.models import (
 )
 from cellsynth.presets.recipes import RECIPES
 from cellsynth.presets.versions import versions
-from cellsynth.rendering.sequence import REFERENCE, Draw, render_frame
+from cellsynth.rendering.sequence import Draw, judging_grid, render_frame
 from cellsynth.rendering.tracking import count_cells
 from cellsynth.training.bound import measure_bound
 from cellsynth.training.experiment import Experiment, Specs, read_experiment
@@ -260,7 +260,7 @@ def _topology(
     seen: Counter[tuple[int, ...]] = Counter()
     for i, code in enumerate(model.latents):
         draw = Draw(code, np.eye(3), 0)
-        frames = [render_frame(model, draw, float(time), REFERENCE) for time in ends]
+        frames = [render_frame(model, draw, float(time), judging_grid(model)) for time in ends]
         cells = tuple(count_cells(frame.inside, share) for frame in frames)
         if all(cells):
             seen[cells] += 1

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cellsynth.errors import InputError
@@ -35,6 +36,8 @@ __all__ = ["Length", "Report", "Trainer", "clamped_l1", "schedule"]
 # fresh buffers cost more in page faults than the arithmetic on them.
 CPU_POINTS = 4096
 CHECKPOINT_S = 30.0
+# Weight of a frame's newest loss against those before: one is the mean of a few dozen points.
+LOSS_MEMORY = 0.3
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,8 @@ class Trainer:
             self.angles.requires_grad_(False).zero_()
         self._times = torch.from_numpy(frame_times(pool.n_frames)).to(self.device, torch.float32)
         self._optimiser = self._make_optimiser()
+        # Mean distance error of each frame when it was last drawn, smoothed; below 0 if never.
+        self._losses = torch.full((pool.n_sets,), -1.0)
         self._average = {name: p.detach().clone() for name, p in self.decoder.named_parameters()}
         self._fingerprint = hashlib.sha256(
             json.dumps(
@@ -160,6 +165,7 @@ class Trainer:
         """Write the whole state of the training to ``path``."""
         tensors = dict(self._named())
         tensors |= {f"average.{name}": tensor for name, tensor in self._average.items()}
+        tensors["losses"] = self._losses
         for i, state in enumerate(self._optimiser.state_dict()["state"].values()):
             tensors |= {f"optimiser.{i}.{key}": torch.as_tensor(v) for key, v in state.items()}
         save_checkpoint(path, tensors, Progress(self.step, self.seconds, self._fingerprint))
@@ -182,6 +188,7 @@ class Trainer:
                 parameter.copy_(tensors[name])
             for name, average in self._average.items():
                 average.copy_(tensors[f"average.{name}"])
+            self._losses.copy_(tensors["losses"])
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             kind, _, rest = name.partition(".")
@@ -205,27 +212,50 @@ class Trainer:
     def _step(self) -> float:
         recipe = self.recipe
         rng = np.random.default_rng([self.seed, self.step])
-        sequence, frame, coords, sdf = (
-            torch.from_numpy(array).to(self.device) for array in self.pool.draw(rng)
+        drawn = self._draw_frames(rng)
+        coords, sdf = (torch.from_numpy(x).to(self.device) for x in self.pool.draw(rng, drawn))
+        sequence, frame = (
+            torch.from_numpy(x).to(self.device) for x in np.divmod(drawn, self.pool.n_frames)
         )
         self._set_rates()
         self._optimiser.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
+        errors = torch.empty(len(drawn), device=self.device)
         for part in self._parts():
             which = sequence[part]
             rotations = euler_to_matrix(self.angles[which])
             latents = self.latents[which]
             # Rows are points: (Rᵀx)ᵀ = xᵀR.
             predicted = self.decoder(coords[part] @ rotations, self._times[frame[part]], latents)
-            error = clamped_l1(predicted, sdf[part], self.decoder.spec.truncation) / sdf.numel()
-            penalty = recipe.latent_penalty * latents.square().sum() / len(sequence)
-            torch.autograd.backward(error + penalty)
-            total += error.detach()
+            error = clamped_l1(predicted, sdf[part], self.decoder.spec.truncation)
+            penalty = recipe.latent_penalty * latents.square().sum()
+            torch.autograd.backward((error.sum() + penalty) / len(drawn))
+            errors[part] = error.detach()
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_([p for _, p in self._named()], recipe.clip)
         self._optimiser.step()
         self._update_average()
-        return float(total)
+        self._note_losses(drawn, errors.cpu())
+        return float(errors.mean())
+
+    def _draw_frames(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        """The step's frames: some evenly, some in proportion to their loss."""
+        n = self.pool.n_sets
+        losses = self._losses.numpy().astype(np.float64)
+        seen = losses >= 0
+        if not self.recipe.frames_by_loss or not losses[seen].sum():
+            return rng.integers(n, size=self.recipe.frames_per_step)
+        # A frame that was never drawn counts as an average one.
+        losses[~seen] = losses[seen].mean()
+        by_loss = self.recipe.frames_by_loss
+        chance = (1 - by_loss) / n + by_loss * losses / losses.sum()
+        return rng.choice(n, self.recipe.frames_per_step, p=chance / chance.sum())
+
+    def _note_losses(self, drawn: NDArray[np.int64], errors: Tensor) -> None:
+        # Of a frame that was drawn twice in a step, one of the two decides: which is no matter,
+        # as long as it is always the same.
+        frames, first = np.unique(drawn, return_index=True)
+        old, new = self._losses[frames], errors[first]
+        self._losses[frames] = torch.where(old < 0, new, old.lerp(new, LOSS_MEMORY))
 
     def _parts(self) -> list[slice]:
         """The step's frames in portions that fit the cache; all at once on a GPU."""
@@ -269,15 +299,23 @@ class Trainer:
 
 
 def clamped_l1(predicted: Tensor, sdf: Tensor, truncation: float) -> Tensor:
-    """Sum of |f - d|, where beyond the truncation f need only be beyond it too.
+    """Mean |f - d| of each frame, where beyond the truncation f need only be beyond it too.
 
     Without that freedom the field must bend sharply where distances are cut off, and a steep
     field is slow to render. Source: Park et al. 2019, equation 4.
+
+    Args:
+        predicted: ``(frames, points)``.
+        sdf: ``(frames, points)``.
+        truncation: Where distances are cut off.
+
+    Returns:
+        ``(frames,)``.
     """
     # Distances come back from 16 bits: what was cut off is within a rounding of the truncation.
     limit = truncation * (1 - 1e-3)
     bounded = predicted.clamp(-limit, limit)
-    return (bounded - sdf.clamp(-limit, limit)).abs().sum()
+    return (bounded - sdf.clamp(-limit, limit)).abs().mean(dim=-1)
 
 
 def schedule(share: float, recipe: Recipe) -> float:

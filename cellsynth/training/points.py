@@ -97,19 +97,26 @@ class PointPool:
         values = np.multiply(rows, self._scale, dtype=np.float32)
         return values[..., :3], values[..., 3]
 
+    @property
+    def n_sets(self) -> int:
+        """Frames of all sequences: sequence i has those from i · n_frames on."""
+        return len(self._points)
+
     def draw(
-        self, rng: np.random.Generator
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+        self, rng: np.random.Generator, which: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """One step's points.
 
+        Args:
+            rng: Where the numbers come from.
+            which: Numbers of the frames to draw from, ``(frames,)``, counted over all sequences.
+
         Returns:
-            sequence and frame numbers, both ``(frames,)``; points ``(frames, points, 3)`` in
-            x, y, z as stored (aligned, not yet turned by the learned rotation); distances
-            ``(frames, points)`` in units of Ω.
+            Points ``(frames, points, 3)`` in x, y, z as stored (aligned, not yet turned by the
+            learned rotation), and distances ``(frames, points)`` in units of Ω.
         """
         recipe, near = self._recipe, _near_count(self._recipe)
-        frames, points = recipe.frames_per_step, recipe.points_per_frame
-        which = rng.integers(len(self._points), size=frames)
+        frames, points = len(which), recipe.points_per_frame
         n_near = min(round(points * recipe.points_near), near)
         n_far = points - n_near
         drawn = np.empty((frames, points, 4), np.int16)
@@ -120,8 +127,7 @@ class PointPool:
             row[:n_near] = self._points[i, a : a + n_near]
             row[n_near:] = self._points[i, b : b + n_far]
         values = np.multiply(drawn, self._scale, dtype=np.float32)
-        sequence, frame = np.divmod(which, self.n_frames)
-        return sequence, frame, values[..., :3], values[..., 3]
+        return values[..., :3], values[..., 3]
 
 
 def _near_count(recipe: Recipe) -> int:

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cellsynth.errors import InputError, InUseError, StorageError, TopologyError
 from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.evaluation.preview import preview_png
 from cellsynth.field.decoder import Decoder
 from cellsynth.field.model import CellModel
-from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.bundle import PRESET, Bundle, write_bundle
@@ -31,11 +29,12 @@ from cellsynth.presets.models import (
     Bound,
     PresetNames,
 )
-from cellsynth.rendering.sequence import check_topology, draw_cell
+from cellsynth.rendering.sequence import draw_cell
 from cellsynth.sampling.calibration import calibrate
 from cellsynth.shapes import LeftOut, ShapeStore, build_store, cut_cells, open_masks
 from cellsynth.training.bound import measure_bound
 from cellsynth.training.description import describe, summarise
+from cellsynth.training.judging import with_judging_grid
 from cellsynth.training.loop import Report, Trainer
 from cellsynth.training.options import TrainOptions
 from cellsynth.training.points import PointPool, build_pool
@@ -284,21 +283,15 @@ def _finish(
     preset = describe(store, trainer, options, bound)
     model = CellModel(preset, decoder, fit.latents, fit.rotations)
 
-    def keeps_topology(latent: NDArray[np.float32]) -> bool:
-        try:
-            with one_thread_each():
-                check_topology(model, latent, threads=cores())
-        except TopologyError:
-            return False
-        return True
-
+    notify(TrainEvent("calibrate", 0, 1))
+    model, judge_cell = with_judging_grid(model)
     sampling, drawn = calibrate(
         fit.latents,
-        keeps_topology,
+        judge_cell,
         seed=options.seed,
         on_progress=lambda done, total: notify(TrainEvent("calibrate", done, total)),
     )
-    preset = preset.model_copy(update={"sampling": sampling})
+    preset = model.preset.model_copy(update={"sampling": sampling})
     model = replace(model, preset=preset)
     evaluation = summarise(dsc, store, fit, drawn, options)
     try:

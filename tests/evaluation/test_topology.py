@@ -11,8 +11,7 @@ from cellsynth.evaluation.topology import Validity, first_draws
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid
 from cellsynth.presets.models import Gaussian, Neighbourhood, Sampling
-from cellsynth.rendering.sequence import check_topology
-from cellsynth.sampling.strategies import draw_latent, draw_stream
+from cellsynth.rendering.sequence import check_topology, propose_cell
 
 GRID = Grid.over_omega((48, 48, 48))
 
@@ -28,7 +27,7 @@ def wide(sphere_bundle) -> CellModel:
 
 
 def keeps(model: CellModel, sequence: int) -> bool:
-    latent = draw_latent(draw_stream(3, sequence), model.preset.sampling, model.latents)
+    latent = propose_cell(model, seed=3, sequence=sequence).latent
     try:
         check_topology(model, latent)
     except TopologyError:

@@ -32,7 +32,7 @@ from cellsynth.geometry import Grid
 from cellsynth.rendering import manifest as manifest_module
 from cellsynth.rendering import sequence_maker
 from cellsynth.rendering.dataset import Event, GenerateOptions, generate
-from cellsynth.sampling.strategies import draw_latent, draw_stream
+from cellsynth.rendering.sequence import propose_cell
 
 GRID = Grid.over_omega((14, 16, 18))
 OPTIONS = GenerateOptions(GRID, n_frames=4, seed=11)
@@ -97,8 +97,7 @@ def test_a_set_is_valid_and_says_what_it_is(reference, dividing_bundle):
 
 def test_a_sequence_is_the_draw_that_the_manifest_says(reference, dividing_bundle, dividing):
     for i, record in enumerate(manifest(reference)["sequences"].values()):
-        rng = draw_stream(11, i, record["refused_draws"])
-        latent = draw_latent(rng, dividing_bundle.preset.sampling, dividing.latents)
+        latent = propose_cell(dividing, seed=11, sequence=i, attempt=record["refused_draws"]).latent
         np.testing.assert_array_equal(np.array(record["latent"], np.float32), latent)
 
 

@@ -15,9 +15,9 @@ from cellsynth.rendering.sequence import (
     LabelledSequence,
     check_topology,
     draw_cell,
+    propose_cell,
     render_frame,
 )
-from cellsynth.sampling.strategies import draw_latent, draw_stream
 
 GRID = Grid.over_omega((20, 24, 28))
 
@@ -101,8 +101,7 @@ def test_draws_that_break_the_topology_are_counted_and_passed_over(sphere):
         draw = draw_cell(wide, seed=0, sequence=i)
         attempts.append(draw.attempt)
         for attempt in range(draw.attempt + 1):
-            rng = draw_stream(0, i, attempt)
-            latent = draw_latent(rng, wide.preset.sampling, wide.latents)
+            latent = propose_cell(wide, seed=0, sequence=i, attempt=attempt).latent
             if attempt < draw.attempt:
                 with pytest.raises(TopologyError):
                     check_topology(wide, latent)

@@ -89,12 +89,12 @@ def test_loss_in_closed_form():
     assert loss(-5.0, 0.2) == pytest.approx(0.4, abs=1e-3)
 
 
-def test_loss_sums_and_pulls_only_what_is_not_beyond():
+def test_loss_is_a_mean_and_pulls_only_what_is_not_beyond():
     predicted = torch.tensor([0.5, 0.1, -0.5], requires_grad=True)
     value = clamped_l1(predicted, torch.tensor([0.2, 0.0, 0.1]), 0.2)
     value.backward()
-    assert value.item() == pytest.approx(0.1 + 0.3, abs=1e-3)
-    assert predicted.grad.tolist() == [0, 1, 0]
+    assert value.item() == pytest.approx((0.1 + 0.3) / 3, abs=1e-3)
+    assert predicted.grad.tolist() == pytest.approx([0, 1 / 3, 0])
 
 
 @pytest.mark.parametrize(
@@ -306,6 +306,31 @@ def test_a_damaged_checkpoint_is_refused(spec, recipe, pool, tmp_path):
     (tmp_path / "c").write_bytes(data[: len(data) // 2])
     with pytest.raises(FormatError, match="not a training checkpoint"):
         trainer.load(tmp_path / "c")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_frames_are_drawn_by_their_loss(spec, recipe, pool, share):
+    recipe = recipe.model_copy(update={"frames_by_loss": share, "frames_per_step": 6000})
+    trainer = Trainer(spec, recipe, pool, Length(steps=1), seed=0, data="")
+    losses = torch.arange(12.0) / 66
+    losses[3] = -1  # never drawn: counts as the others' mean
+    trainer._losses.copy_(losses)
+    counts = np.bincount(trainer._draw_frames(np.random.default_rng(0)), minlength=12)
+    filled = losses.numpy().astype(float)
+    filled[3] = filled[[i for i in range(12) if i != 3]].mean()
+    expected = 6000 * ((1 - share) / 12 + share * filled / filled.sum())
+    assert np.abs(counts - expected).max() < 4 * np.sqrt(expected.max())
+    if share == 1:
+        assert counts[0] == 0
+
+
+def test_losses_of_frames_are_kept_and_smoothed(spec, recipe, pool):
+    trainer = Trainer(spec, recipe, pool, Length(steps=1), seed=0, data="")
+    trainer._note_losses(np.array([2, 7]), torch.tensor([1.0, 2.0]))
+    trainer._note_losses(np.array([7, 2, 7]), torch.tensor([4.0, 1.0, 9.0]))
+    assert trainer._losses[2] == 1
+    assert trainer._losses[7] == pytest.approx(2 + 0.3 * (4 - 2))
+    assert (trainer._losses < 0).sum() == 10
 
 
 def test_the_same_seed_gives_the_same_training(spec, recipe, pool):

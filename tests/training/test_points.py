@@ -134,39 +134,36 @@ def test_draws_have_their_share_of_near_points(sphere_store, recipe, tmp_path, s
     recipe = recipe.model_copy(update={"points_near": share, "pool_points": 512})
     pool = build_pool(tmp_path / "points.npy", sphere_store, recipe, seed=0)
     for step in range(3):
-        _, _, _, sdf = pool.draw(np.random.default_rng(step))
+        _, sdf = pool.draw(np.random.default_rng(step), np.arange(12))
         near = (sdf <= 0.0631).sum(axis=1)
-        assert (near == round(64 * share)).all()
+        # A far point may lie within a rounding of the limit.
+        assert np.abs(near - round(64 * share)).max() <= (share == 0)
 
 
-def test_a_draw_is_of_the_frames_it_names(pool, sphere_store):
-    sequence, frame, coords, sdf = pool.draw(np.random.default_rng(5))
-    assert (sequence.shape, frame.shape, coords.shape, sdf.shape) == (
-        (24,), (24,), (24, 64, 3), (24, 64),
-    )  # fmt: skip
+def test_a_draw_is_of_the_frames_it_is_asked_for(pool, sphere_store):
+    which = np.array([5, 0, 11, 5])
+    coords, sdf = pool.draw(np.random.default_rng(5), which)
+    assert (coords.shape, sdf.shape) == ((4, 64, 3), (4, 64))
     assert coords.dtype == sdf.dtype == np.float32
-    for s, t, xyz, d in zip(sequence, frame, coords, sdf, strict=True):
-        there = {row.tobytes() for row in pool._points[s * N_FRAMES + t]}
+    for i, xyz, d in zip(which, coords, sdf, strict=True):
+        there = {row.tobytes() for row in pool._points[i]}
         drawn = np.concatenate([xyz, d[:, None] / sphere_store.truncation], axis=1) * SCALE
         assert {row.tobytes() for row in np.rint(drawn).astype(np.int16)} <= there
+    # Asked twice for a frame, other points of it.
+    assert not np.array_equal(coords[0], coords[3])
 
 
-def test_draws_come_from_the_generator_and_reach_every_frame(pool, sphere_store):
-    first, again = (pool.draw(np.random.default_rng([7, 3])) for _ in range(2))
+def test_draws_come_from_the_generator(pool):
+    first, again = (pool.draw(np.random.default_rng([7, 3]), np.arange(12)) for _ in range(2))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
-    seen = set()
-    for step in range(20):
-        sequence, frame, _, _ = pool.draw(np.random.default_rng(step))
-        seen |= set(zip(sequence.tolist(), frame.tolist(), strict=True))
-    assert len(seen) == sphere_store.n_sequences * N_FRAMES
 
 
 def test_more_points_a_step_than_the_pool_has(sphere_store, recipe, tmp_path):
     greedy = recipe.model_copy(update={"pool_points": 100, "points_per_frame": 100})
     pool = build_pool(tmp_path / "points.npy", sphere_store, greedy, seed=0)
-    _, _, coords, _ = pool.draw(np.random.default_rng(0))
-    assert coords.shape == (24, 100, 3)
+    coords, _ = pool.draw(np.random.default_rng(0), np.arange(12))
+    assert coords.shape == (12, 100, 3)
 
 
 def test_progress_counts_frames(sphere_store, recipe, tmp_path):
