@@ -89,6 +89,9 @@ def train_preset(
         ),
     ] = None,
     recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file.")] = "default",
+    field: Annotated[
+        str, typer.Option(help="siren, non-equivariant, deepsdf, or a TOML file.")
+    ] = "siren",
     title: Annotated[str | None, typer.Option(help="Title, for people.")] = None,
     description: Annotated[str | None, typer.Option(help="What the cells are.")] = None,
     licence: Annotated[
@@ -116,6 +119,7 @@ def train_preset(
     cellsynth train-preset DATA --name mycells
     """
     from cellsynth.cli.models import TrainFlags
+    from cellsynth.presets.fields import find_field
     from cellsynth.presets.recipes import find_recipe
 
     exclude("--budget", "--steps", budget is not None and steps is not None)
@@ -143,7 +147,7 @@ def train_preset(
     # DATA often lies here under the very name that the preset takes from it.
     own = Path(name).resolve() == data.resolve()
     out = out or Path(f"{name}-preset" if own else name)
-    learned_by = find_recipe(recipe)
+    learned_by, spec = find_recipe(recipe), find_field(field)
 
     from cellsynth.field.model import pick_device
     from cellsynth.training import preset
@@ -167,6 +171,7 @@ def train_preset(
         orientation=flags.orientation,
         half_extent_um=flags.half_extent,
         recipe=learned_by,
+        spec=spec,
         seed=flags.seed,
     )
     device = pick_device(device)

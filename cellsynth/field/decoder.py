@@ -86,7 +86,8 @@ class Decoder(nn.Module):
             generator: Where the numbers come from.
             coords_gain: Factor on the first layer's weights of x, y, z and t. Its c_in counts
                 the code, so without it the first sines turn far less than those of a SIREN
-                without a code, and fine detail is learned slowly.
+                without a code, and fine detail is learned slowly. A ReLU has no frequency,
+                so it is left out there.
         """
         for i, layer in enumerate([*self.hidden, self.output]):
             c_in = layer.in_features
@@ -98,7 +99,8 @@ class Decoder(nn.Module):
             layer.bias.uniform_(-1 / math.sqrt(c_in), 1 / math.sqrt(c_in), generator=generator)
 
         first, columns = self.hidden[0], self.columns[0]
-        first.weight[:, columns.coords.start : columns.time.stop] *= coords_gain
+        if self.spec.kind == "siren":
+            first.weight[:, columns.coords.start : columns.time.stop] *= coords_gain
 
     @property
     def hidden(self) -> list[nn.Linear]:

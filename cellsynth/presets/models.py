@@ -61,9 +61,9 @@ class FieldSpec(_Model):
     latent_layers: Integers = Field(
         (1, 5, 8), description="Layers that take the code, counted from 1"
     )
-    coords_layers: Literal["all", "first", "all+output"] = Field(
+    coords_layers: Literal["all", "first", "latent", "all+output"] = Field(
         "all",
-        description="Layers that take x, y, z, t: all hidden ones, or the output layer as well",
+        description="Layers that take x, y, z, t; latent means those that take the code",
     )
     omega_0: float = Field(30.0, gt=0, le=1000, description="Frequency of the sines")
     widths_include_inputs: bool = Field(
@@ -101,7 +101,9 @@ class FieldSpec(_Model):
         """Whether layer ``layer`` (from 1, the output layer last) takes x, y, z, t."""
         if layer > self.hidden_layers:
             return self.coords_layers == "all+output"
-        return layer == 1 or self.coords_layers != "first"
+        if self.coords_layers == "latent" and layer in self.latent_layers:
+            return True
+        return layer == 1 or self.coords_layers in {"all", "all+output"}
 
     def layer_shapes(self) -> tuple[tuple[int, int], ...]:
         """Shapes ``(out, in)`` of all weight matrices, the output layer last.

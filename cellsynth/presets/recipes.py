@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from cellsynth.errors import FormatError, MissingError, StorageError
+from cellsynth.presets.named import find_named
 from cellsynth.presets.recipe import Recipe
-from cellsynth.presets.toml import from_toml
 
 __all__ = ["RECIPES", "find_recipe"]
 
@@ -44,16 +41,4 @@ def find_recipe(name: str) -> Recipe:
         BundleError: A key or value that the recipe refuses.
         FormatError, StorageError: The file is no text, or cannot be read.
     """
-    if name in RECIPES:
-        return RECIPES[name]
-    path = Path(name)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        known = ", ".join(RECIPES)
-        raise MissingError(f"recipe {name} is not there; give {known}, or a TOML file") from None
-    except UnicodeDecodeError as error:
-        raise FormatError(f"recipe {name} is not UTF-8 text ({error})") from None
-    except (OSError, ValueError) as error:
-        raise StorageError(f"recipe {name} cannot be read: {error}") from error
-    return from_toml(text, Recipe, f"recipe {name}")
+    return find_named("recipe", name, RECIPES, Recipe)

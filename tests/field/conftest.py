@@ -27,6 +27,10 @@ SPECS = {
     "coordinates first": FieldSpec(
         hidden_layers=3, width=16, latent_dim=3, latent_layers=(1, 3), coords_layers="first"
     ),
+    "coordinates with the code": FieldSpec(
+        kind="relu", hidden_layers=5, width=24, latent_dim=5, latent_layers=(1, 4),
+        coords_layers="latent", widths_include_inputs=True,
+    ),
     "not equivariant": FieldSpec(
         kind="relu", hidden_layers=8, width=32, latent_dim=6, latent_layers=(1, 4),
         coords_layers="first", equivariant=False, output="tanh", domain="cube",

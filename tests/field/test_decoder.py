@@ -27,7 +27,8 @@ def reference(decoder: Decoder, point, time: float, latent) -> float:
         inputs = list(h)
         if number in spec.latent_layers:
             inputs += list(latent)
-        if number == 1 or spec.coords_layers != "first":
+        with_code = spec.coords_layers == "latent" and number in spec.latent_layers
+        if number == 1 or with_code or spec.coords_layers in {"all", "all+output"}:
             inputs += [*point, time]
         h = []
         for row, bias in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True):

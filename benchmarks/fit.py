@@ -1,0 +1,239 @@
+"""Fitting cells that a preset never saw, each turned several ways.
+
+``python benchmarks/fit.py --preset celegans --shapes 20 --rotations 5``
+
+Shapes are phantoms of another seed, or the cells of ``--source``. A turned copy is made by
+resampling the signed distance of the shape's own mask and masking anew, so each copy has voxels of
+its own, as if the cell had lain otherwise under the microscope. Printed are the overlap of the
+fits, how much it differs between the copies of a shape, how far the relative rotations of the fits
+are from those applied, and how often the codes of a shape's copies are closer to each other than
+to any other shape's.
+
+Rotations are compared as they are, and up to half turns about the axes of the cell: two daughters
+of one size look the same when they are swapped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from reporting import print_machine, print_table
+from scipy.ndimage import affine_transform
+
+from cellsynth.field.model import CellModel, pick_device
+from cellsynth.geometry import Grid, random_rotation, rotation_angle
+from cellsynth.presets.library import find_preset
+from cellsynth.shapes import (
+    CellSequence,
+    MaskSequence,
+    ShapeStore,
+    build_store,
+    cut_cells,
+    open_masks,
+)
+from cellsynth.shapes.phantoms import write_phantom
+from cellsynth.training.fitter import FitOptions
+from cellsynth.training.fitting import FitEvent, FittedCell, fit_cells
+from cellsynth.training.starts import cover_rotations, field_axes
+
+PHANTOM_SEED = 1001  # none of the presets was trained on it
+HALF_TURNS = cover_rotations(4)
+LARGEST_SPREAD = 0.005
+LARGEST_ERROR_DEGREES = 3.0
+LEAST_SHARE = 0.95
+
+Array = NDArray[np.float64]
+
+
+def turned(store: ShapeStore, i: int, rotation: Array, name: str) -> MaskSequence:
+    """Cell ``i`` of a store (orientation ``none``) turned, on its own voxel size."""
+    scale = store.half_extent_um
+    voxel = store.voxel_size_um(i)
+    spacing = np.array(voxel) / scale
+    reach = 0.0
+    for t in range(store.n_frames):
+        grid, _ = store.grid(i, t)
+        inside = np.argwhere(store.mask(i, t)) * grid.spacing + grid.origin
+        reach = max(reach, float(np.linalg.norm(inside, axis=1).max()))
+    half = np.ceil(reach / spacing).astype(int) + 2
+    to = Grid(tuple(2 * half), tuple(spacing), tuple((0.5 - half) * spacing))
+    backward = rotation.T[::-1, ::-1]  # in z, y, x
+
+    def read(t: int) -> NDArray[Any]:
+        grid, _ = store.grid(i, t)
+        inverse = 1 / np.array(grid.spacing)
+        sdf = affine_transform(
+            store.sdf(i, t).astype(np.float32),
+            inverse[:, None] * backward * np.array(to.spacing),
+            offset=inverse * (backward @ np.array(to.origin) - np.array(grid.origin)),
+            output_shape=to.shape,
+            order=1,
+            mode="constant",
+            cval=1.0,
+        )
+        return (sdf < 0).astype(np.uint8)
+
+    return MaskSequence(name, store.n_frames, to.shape, voxel, store.frame_interval_s, read)
+
+
+def unseen_cells(args: argparse.Namespace, n_frames: int, folder: Path) -> list[CellSequence]:
+    """The shapes to fit."""
+    source = args.source
+    if source is None:
+        size = args.voxel_size
+        source = write_phantom(
+            args.kind or args.preset,
+            folder / "phantoms",
+            count=args.shapes,
+            frames=n_frames,
+            voxel_size_um=None if size is None else (size, size, size),
+            seed=PHANTOM_SEED,
+        )
+    cells, _ = cut_cells(open_masks(source), n_frames=n_frames)
+    return cells[: args.shapes]
+
+
+def angles(fits: Sequence[FittedCell], applied: Sequence[Array], axes: Array) -> list[list[float]]:
+    """Errors in degrees of all relative rotations of one shape: as is, and up to half turns."""
+    errors = []
+    for a, b in combinations(range(len(fits)), 2):
+        relative = applied[b] @ applied[a].T @ fits[a].rotation
+        candidates = [
+            rotation_angle(fits[b].rotation, relative @ axes @ half @ axes.T) for half in HALF_TURNS
+        ]
+        errors.append([candidates[0], min(candidates)])
+    return errors
+
+
+def turned_copies(
+    cells: Sequence[CellSequence],
+    applied: Sequence[Sequence[Array]],
+    model: CellModel,
+    folder: Path,
+) -> ShapeStore:
+    """Signed distances of the copies, shape by shape."""
+    given: dict[str, Any] = {
+        "half_extent_um": model.preset.scale.half_extent_um,
+        "truncation": model.preset.field.truncation,
+    }
+    seen = build_store(folder / "shapes", cells, orientation="none", **given)
+    sources = [
+        turned(seen, i, rotation, f"shape {i} copy {k}")
+        for i, rotations in enumerate(applied)
+        for k, rotation in enumerate(rotations)
+    ]
+    copies, left_out = cut_cells(sources, n_frames=seen.n_frames)
+    if left_out or len(copies) != len(sources):
+        raise SystemExit(f"a turned copy is lost: {left_out[:1]}")
+    return build_store(folder / "copies", copies, **given)
+
+
+def report(
+    model: CellModel, fits: Sequence[FittedCell], applied: Sequence[Sequence[Array]]
+) -> tuple[list[tuple[str, str]], bool]:
+    """Rows of the table, and whether all bars are met."""
+    n, copies = len(applied), len(applied[0])
+    dsc = np.array([fit.dsc.mean() for fit in fits]).reshape(n, copies)
+    codes = np.array([fit.latent for fit in fits])
+    errors = np.array(
+        [
+            error
+            for i in range(n)
+            for error in angles(
+                fits[i * copies : (i + 1) * copies],
+                applied[i],
+                field_axes(model.decoder, codes[i * copies]),
+            )
+        ]
+    )
+    distance = np.linalg.norm(codes[:, None] - codes[None], axis=-1)
+    shape = np.arange(n * copies) // copies
+    same = shape[:, None] == shape[None]
+    closer = np.where(same, distance, 0).max(axis=1) < np.where(same, np.inf, distance).min(axis=1)
+    spread = np.ptp(dsc, axis=1)
+    rows = [
+        ("shapes × rotations", f"{n} × {copies}"),
+        ("DSC, mean of all; worst fit", f"{dsc.mean():.4f}; {dsc.min():.4f}"),
+        (
+            "difference of DSC between copies, median; largest",
+            f"{np.median(spread):.4f}; {spread.max():.4f}",
+        ),
+        (f"… below {LARGEST_SPREAD}", share(spread < LARGEST_SPREAD)),
+    ]
+    for how, error in zip(("as it is", "up to half turns"), errors.T, strict=True):
+        low, high = np.quantile(error, (0.5, 0.95))
+        within = share(error < LARGEST_ERROR_DEGREES)
+        rows += [
+            (
+                f"error of the rotation {how}, median; 95 %; largest",
+                f"{low:.2f}°; {high:.2f}°; {error.max():.1f}°",
+            ),
+            (f"… within {LARGEST_ERROR_DEGREES:g}°", within),
+        ]
+    rows.append(("codes closer to their copies' than to any other's", share(closer)))
+    passed = (
+        spread.max() < LARGEST_SPREAD
+        and errors[:, 1].max() < LARGEST_ERROR_DEGREES
+        and closer.mean() >= LEAST_SHARE
+    )
+    return rows, bool(passed)
+
+
+def share(flags: NDArray[np.bool_]) -> str:
+    """How many of how many."""
+    return f"{flags.mean():.1%} of {flags.size}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--preset", default="celegans")
+    parser.add_argument("--shapes", type=int, default=20)
+    parser.add_argument("--rotations", type=int, default=5)
+    parser.add_argument("--source", type=Path, help="masks; else phantoms of the preset's kind")
+    parser.add_argument("--kind", help="of phantoms; the preset's name")
+    parser.add_argument("--voxel-size", type=float, help="of phantoms, in µm; the kind's own")
+    parser.add_argument("--starts", type=int, default=FitOptions.starts)
+    parser.add_argument("--steps", type=int, default=FitOptions.steps)
+    parser.add_argument("--prior", type=float, default=FitOptions.prior)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+
+    model = CellModel.from_bundle(find_preset(args.preset), pick_device(args.device))
+    options = FitOptions(starts=args.starts, steps=args.steps, prior=args.prior)
+    rng = np.random.default_rng(0)
+    clock: dict[str, list[float]] = {}
+
+    def on_event(event: FitEvent) -> None:
+        clock.setdefault(event.stage, []).append(time.perf_counter())
+        if event.stage == "fit":
+            print(f"fitted {event.done} of {event.total}", file=sys.stderr, flush=True)
+
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as temporary:
+        cells = unseen_cells(args, model.preset.scale.n_frames, Path(temporary))
+        applied = [[random_rotation(rng) for _ in range(args.rotations)] for _ in cells]
+        store = turned_copies(cells, applied, model, Path(temporary))
+        prepared = time.perf_counter() - began
+        fits = fit_cells(model, store, options, on_event=on_event)
+    rows, passed = report(model, fits, applied)
+    each = (clock["fit"][-1] - clock["fit"][0]) / len(fits)
+
+    print(f"`python benchmarks/fit.py {' '.join(sys.argv[1:])}`\n")
+    print_machine()
+    rows.insert(1, ("seconds a fit", f"{each:.1f} (and {prepared / 60:.1f} min to prepare)"))
+    print_table(("what", "measured"), rows)
+    print("All hold." if passed else "Not all hold.")
+    return int(not passed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
