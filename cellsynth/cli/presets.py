@@ -12,6 +12,7 @@ from cellsynth.cli.console import Printer, Progress, interruptible, quoted
 from cellsynth.cli.flags import (
     OverwriteFlag,
     QuietFlag,
+    SeedFlag,
     judged,
     number,
     slug,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["presets"]
 
 presets = typer.Typer(
-    help="List the presets, show one of them, or import one.", rich_markup_mode=None
+    help="List the presets, show, import or calibrate one.", rich_markup_mode=None
 )
 PASSING = ("--overwrite", "--quiet")
 MEASURED = {"slopes": "measuring slopes", "cells": "counting cells"}
@@ -34,7 +35,7 @@ MEASURED = {"slopes": "measuring slopes", "cells": "counting cells"}
 
 @presets.callback(invoke_without_command=True)
 def list_all(context: typer.Context, quiet: QuietFlag = False) -> None:
-    """List the presets, show one of them, or import one.
+    """List the presets, show, import or calibrate one.
 
     Found in $CELLSYNTH_PRESETS, your own presets, and those that come with cellsynth.
     """
@@ -212,6 +213,41 @@ def _print_imported(printer: Printer, bundle: Bundle, shown: str) -> None:
     )
     printer.last(
         f"wrote preset {preset.name} to {quoted(bundle.folder)}; "
+        f"next: cellsynth generate --preset {shown}"
+    )
+
+
+@presets.command()
+def calibrate(
+    preset: Annotated[str, typer.Argument(help="Name, folder or zip of a preset.")],
+    out: Annotated[Path, typer.Option(help="Folder of the calibrated preset.")],
+    seed: SeedFlag = 0,
+    overwrite: OverwriteFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Find anew how widely codes of a preset may be drawn, by drawing and judging cells.
+
+    train-preset does so by itself; this is for presets that were imported.
+
+    cellsynth presets calibrate theirs --out theirs-calibrated
+    """
+    from cellsynth.presets.bundle import check_free
+    from cellsynth.presets.library import find_preset
+    from cellsynth.training.calibrating import recalibrate
+
+    check_free(out, overwrite=overwrite)
+    bundle = find_preset(preset)
+    with Progress(quiet) as progress, interruptible(lambda: "nothing is left behind"):
+        found = recalibrate(
+            bundle,
+            out,
+            seed=seed,
+            overwrite=overwrite,
+            on_progress=lambda done, total: progress.update("drawing and judging", done, total),
+        )
+    shown = quoted(found.folder)
+    Printer(quiet).last(
+        f"wrote preset {found.preset.name} to {shown}, strategy {found.preset.sampling.strategy}; "
         f"next: cellsynth generate --preset {shown}"
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cellsynth.presets.models import Preset
@@ -17,7 +17,9 @@ def write_card(preset: Preset, evaluation: Mapping[str, Any]) -> str:
         preset: The preset.
         evaluation: ``dsc`` with ``mean``, ``worst``, ``worst_where`` (text) and ``per_sequence``
             (mean of each sequence), ``grid`` (voxels per side or a shape), ``latents`` with
-            ``std``, ``versions``, ``seed``. What is absent is left out of the card.
+            ``std``, ``versions``, ``seed``; ``sampling`` as the calibration found it, by strategy;
+            ``measured``, a list of ``what``, ``value`` and ``command``, texts. What is absent is
+            left out of the card.
     """
     training, origin, scale = preset.training, preset.origin, preset.scale
     interval = scale.frame_interval_s
@@ -49,6 +51,8 @@ def write_card(preset: Preset, evaluation: Mapping[str, Any]) -> str:
     parts += [
         "## How good",
         _table(("measured against the training masks", ""), _scores(evaluation)),
+        *_drawn(preset, evaluation),
+        *_measured(evaluation),
         "## Limits",
         origin.limits,
         "## Licence",
@@ -67,6 +71,8 @@ def _scores(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "worst" in dsc:
         where = f" ({dsc['worst_where']})" if dsc.get("worst_where") else ""
         rows.append(("DSC, worst frame", f"{dsc['worst']:.4f}{where}"))
+    if dsc.get("per_frame"):
+        rows.append(("DSC, last frame, mean of all sequences", f"{dsc['per_frame'][-1]:.4f}"))
     if dsc.get("per_sequence"):
         lowest, highest = min(dsc["per_sequence"]), max(dsc["per_sequence"])
         rows.append(("DSC, mean of a sequence", f"{lowest:.4f} to {highest:.4f}"))
@@ -83,10 +89,39 @@ def _scores(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows or [("not measured", "")]
 
 
-def _table(head: tuple[str, str], rows: list[tuple[str, str]]) -> str:
+def _drawn(preset: Preset, evaluation: Mapping[str, Any]) -> list[str]:
+    """What the calibration found of each strategy."""
+    sampling = evaluation.get("sampling", {})
+    rows = []
+    for name in ("mixture", "gaussian", "kernel", "neighbourhood"):
+        found = sampling.get(name, {})
+        if "p" not in found:
+            continue
+        p = ", ".join(f"{key} {value:.2g}" for key, value in found["p"].items())
+        used = f"**{name}**" if name == preset.sampling.strategy else name
+        kept = f"{found['kept_topology']:.0%} of {found['draws']}"
+        rows.append((used, f"{found['width']:g}", kept, p or "too few"))
+    if not rows:
+        return []
+    grid = preset.topology.judged_at
+    return [
+        "## New cells",
+        f"Each strategy was calibrated by drawing cells on a grid of {grid}³ and comparing them "
+        "with the learned ones. The strategy used unless told otherwise is bold.",
+        _table(("strategy", "width", "keep the topology", "alike (p of Kolmogorov-Smirnov)"), rows),
+    ]
+
+
+def _measured(evaluation: Mapping[str, Any]) -> list[str]:
+    """Benchmarks, each with the command that repeats it."""
+    rows = [(m["what"], m["value"], f"`{m['command']}`") for m in evaluation.get("measured", [])]
+    return ["## Benchmarks", _table(("what", "measured", "command"), rows)] if rows else []
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = []
-    for left, right in [head, ("---", "---"), *rows]:
-        cells = [cell.replace("|", "\\|") for cell in (left, right)]
+    for row in [head, ("---",) * len(head), *rows]:
+        cells = [cell.replace("|", "\\|") for cell in row]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

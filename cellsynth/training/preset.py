@@ -15,9 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cellsynth.errors import InputError, InUseError, StorageError, TopologyError
+from cellsynth.errors import InputError, InUseError, StorageError
 from cellsynth.evaluation.overlap import Fit, training_dice
-from cellsynth.evaluation.preview import preview_png
 from cellsynth.field.decoder import Decoder
 from cellsynth.field.model import CellModel
 from cellsynth.formats.storage import remove, storing
@@ -29,12 +28,10 @@ from cellsynth.presets.models import (
     Bound,
     PresetNames,
 )
-from cellsynth.rendering.sequence import draw_cell
-from cellsynth.sampling.calibration import calibrate
 from cellsynth.shapes import LeftOut, ShapeStore, build_store, cut_cells, open_masks
 from cellsynth.training.bound import measure_bound
+from cellsynth.training.calibrating import calibrate_model, draw_preview
 from cellsynth.training.description import describe, summarise
-from cellsynth.training.judging import with_judging_grid
 from cellsynth.training.loop import Report, Trainer
 from cellsynth.training.options import TrainOptions
 from cellsynth.training.points import PointPool, build_pool
@@ -283,23 +280,13 @@ def _finish(
     preset = describe(store, trainer, options, bound)
     model = CellModel(preset, decoder, fit.latents, fit.rotations)
 
-    notify(TrainEvent("calibrate", 0, 1))
-    model, judge_cell = with_judging_grid(model)
-    sampling, drawn = calibrate(
-        fit.latents,
-        judge_cell,
+    model, drawn = calibrate_model(
+        model,
         seed=options.seed,
         on_progress=lambda done, total: notify(TrainEvent("calibrate", done, total)),
     )
-    preset = model.preset.model_copy(update={"sampling": sampling})
-    model = replace(model, preset=preset)
+    preset = model.preset
     evaluation = summarise(dsc, store, fit, drawn, options)
-    try:
-        draws = [draw_cell(model, seed=options.seed, sequence=i) for i in range(4)]
-        preview: bytes | None = preview_png(model, draws)
-    except TopologyError:
-        # The preset is written all the same; its evaluation says how often draws fail.
-        preview = None
     bundle = write_bundle(
         out,
         preset,
@@ -310,7 +297,7 @@ def _finish(
         },
         card=write_card(preset, evaluation),
         evaluation=evaluation,
-        preview=preview,
+        preview=draw_preview(model, seed=options.seed),
         overwrite=overwrite,
     )
     return TrainSummary(bundle, left_out, evaluation)

@@ -69,3 +69,23 @@ def test_durations_in_words(preset: Preset, seconds: float, words: str) -> None:
 def test_a_bar_does_not_break_the_table(preset: Preset) -> None:
     card = write_card(override(preset, {"training.versions": {"a|b": "1"}}), {})
     assert r"| versions | a\|b 1 |" in card
+
+
+def test_new_cells_and_benchmarks_have_their_tables(preset: Preset) -> None:
+    found = {
+        "width": 0.7,
+        "kept_topology": 0.95,
+        "draws": 20,
+        "p": {"surface": 0.31, "volume": 0.5},
+    }
+    hopeless = {"width": 1.0, "kept_topology": 0.0, "draws": 3, "p": {}}
+    evaluation = {
+        "sampling": {"gaussian": found, "mixture": hopeless, "learned": {"kept_topology": 1.0}},
+        "measured": [{"what": "topology", "value": "330 of 330", "command": "python b.py --a | c"}],
+    }
+    lines = write_card(preset, evaluation).splitlines()
+    used = preset.sampling.strategy
+    assert used == "gaussian"
+    assert "| **gaussian** | 0.7 | 95% of 20 | surface 0.31, volume 0.5 |" in lines
+    assert "| mixture | 1 | 0% of 3 | too few |" in lines
+    assert r"| topology | 330 of 330 | `python b.py --a \| c` |" in lines
