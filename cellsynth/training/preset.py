@@ -8,6 +8,7 @@ can be resumed, and goes when the preset is written.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,6 +41,7 @@ __all__ = ["TrainEvent", "TrainOptions", "TrainSummary", "train_preset", "work_f
 
 CHECKPOINT = "checkpoint.safetensors"
 PROBE_S = 30.0
+PROBE_SHARE = 0.05  # of the training's time, where a probe is slow
 PROBES = 6  # frames that the DSC during training is measured on
 # Before the slope is measured, frames are rendered with this bound: for the probe, and no more.
 PROBE_BOUND = Bound(slopes=(1.5, 2.0, 2.0, 2.0), margin=1.0)
@@ -243,15 +245,17 @@ def _train(
         (int(rng.integers(store.n_sequences)), int(rng.integers(store.n_frames)))
         for _ in range(PROBES)
     ]
-    probed = -PROBE_S / 2
+    next_probe = PROBE_S / 2
 
     def on_step(report: Report) -> None:
-        nonlocal probed
+        nonlocal next_probe
         dsc = None
-        if report.seconds - probed > PROBE_S:
+        if report.seconds > next_probe:
+            began = time.perf_counter()
             fit = _fit(trainer.averaged().cpu(), trainer, PROBE_BOUND)
             dsc = float(np.nanmean(training_dice(fit, store, where=where)))
-            probed = report.seconds
+            cost = time.perf_counter() - began
+            next_probe = report.seconds + max(PROBE_S, cost / PROBE_SHARE)
         notify(TrainEvent("train", report.share, 1.0, report, dsc))
 
     trainer.run(checkpoint, on_step)
