@@ -63,6 +63,7 @@ class TrainFlags(_Flags):
     orientation: Literal["none", "sequence", "frame"]
     kind: Literal["TRA", "SEG", "ST"] | None
     seed: Seed
+    evaluate_every: int = Field(ge=1)
 
 
 class ImportFlags(_Flags):

@@ -105,6 +105,14 @@ def train_preset(
         list[str] | None,
         typer.Option(metavar="COMMAND", help="A command that made DATA, for the card. Repeatable."),
     ] = None,
+    evaluate_every: Annotated[
+        int,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="Measure how good every N-th frame is; the last always.",
+        ),
+    ] = 1,
     seed: SeedFlag = 0,
     device: DeviceFlag = "auto",
     resume: ResumeFlag = False,
@@ -138,6 +146,7 @@ def train_preset(
             "orientation": orientation,
             "kind": kind,
             "seed": seed,
+            "evaluate_every": evaluate_every,
         },
     )
     budget_s = None if steps else parse_duration_s("--budget", budget or DEFAULT_BUDGET)
@@ -173,6 +182,7 @@ def train_preset(
         recipe=learned_by,
         spec=spec,
         seed=flags.seed,
+        evaluate_every=flags.evaluate_every,
     )
     device = pick_device(device)
     work = preset.work_folder(out)
@@ -187,7 +197,9 @@ def train_preset(
             keep=keep,
             on_event=_Shown(progress).event,
         )
-    _print_summary(Printer(quiet), summary)
+    # Of torchrun's processes the first tells.
+    if summary is not None:
+        _print_summary(Printer(quiet), summary)
 
 
 class _Shown:

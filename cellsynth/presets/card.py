@@ -50,7 +50,7 @@ def write_card(preset: Preset, evaluation: Mapping[str, Any]) -> str:
         )
     parts += [
         "## How good",
-        _table(("measured against the training masks", ""), _scores(evaluation)),
+        _table(("measured against the training masks", ""), _scores(preset, evaluation)),
         *_drawn(preset, evaluation),
         *_measured(evaluation),
         "## Limits",
@@ -63,11 +63,14 @@ def write_card(preset: Preset, evaluation: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _scores(evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _scores(preset: Preset, evaluation: Mapping[str, Any]) -> list[tuple[str, str]]:
     dsc = evaluation.get("dsc", {})
     rows = []
     if "mean" in dsc:
-        rows.append(("DSC, mean of all frames", f"{dsc['mean']:.4f}"))
+        measured = dsc.get("frames", [])
+        every = len(measured) in {0, preset.scale.n_frames}
+        which = "all frames" if every else f"frames {', '.join(map(str, measured))}"
+        rows.append((f"DSC, mean of {which}", f"{dsc['mean']:.4f}"))
     if "worst" in dsc:
         where = f" ({dsc['worst_where']})" if dsc.get("worst_where") else ""
         rows.append(("DSC, worst frame", f"{dsc['worst']:.4f}{where}"))

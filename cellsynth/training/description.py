@@ -91,13 +91,18 @@ def summarise(
     drawn: dict[str, Any],
     options: TrainOptions,
 ) -> dict[str, Any]:
-    worst = np.unravel_index(int(dsc.argmin()), dsc.shape)
-    voxels = [round(2 * store.half_extent_um / size) for size in store.voxel_size_um(int(worst[0]))]
+    """What ``evaluation.json`` says; ``dsc`` is ``(sequences, frames)``, NaN where not measured."""
+    measured = np.flatnonzero(np.isfinite(dsc[0]))
+    dsc = dsc[:, measured]
+    lowest, at = np.unravel_index(int(dsc.argmin()), dsc.shape)
+    worst = int(lowest), int(measured[at])
+    voxels = [round(2 * store.half_extent_um / size) for size in store.voxel_size_um(worst[0])]
     return {
         "dsc": {
             "mean": round(float(dsc.mean()), 5),
             "worst": round(float(dsc.min()), 5),
-            "worst_where": f"{store.name(int(worst[0]))}, frame {int(worst[1])} of the sequence",
+            "worst_where": f"{store.name(worst[0])}, frame {worst[1]} of the sequence",
+            "frames": measured.tolist(),
             "per_sequence": [round(float(value), 5) for value in dsc.mean(axis=1)],
             "per_frame": [round(float(value), 5) for value in dsc.mean(axis=0)],
         },

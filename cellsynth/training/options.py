@@ -33,6 +33,7 @@ class TrainOptions:
         recipe: Hyperparameters.
         spec: The network.
         seed: Of everything random.
+        evaluate_every: Measure every so many frames of each sequence, counted from the last.
     """
 
     name: str
@@ -54,3 +55,4 @@ class TrainOptions:
     recipe: Recipe = field(default_factory=Recipe)
     spec: FieldSpec = field(default_factory=FieldSpec)
     seed: int = 0
+    evaluate_every: int = 1

@@ -3,10 +3,13 @@
 Everything on the way lies in a working folder beside the preset (``.NAME.training``): signed
 distances, points and the last checkpoint. It stays when the training is interrupted, so that it
 can be resumed, and goes when the preset is written.
+
+On several processes the first prepares the data, all of them train, and the first goes on alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellsynth.errors import InputError, InUseError, StorageError
 from cellsynth.evaluation.overlap import Fit, training_dice
@@ -36,10 +40,13 @@ from cellsynth.training.description import describe, summarise
 from cellsynth.training.loop import Report, Trainer
 from cellsynth.training.options import TrainOptions
 from cellsynth.training.points import PointPool, build_pool
+from cellsynth.training.team import Team, joined
 
 __all__ = ["TrainEvent", "TrainOptions", "TrainSummary", "train_preset", "work_folder"]
 
+RECORD = "training.json"
 CHECKPOINT = "checkpoint.safetensors"
+POINTS = "points.npy"
 PROBE_S = 30.0
 PROBE_SHARE = 0.05  # of the training's time, where a probe is slow
 PROBES = 6  # frames that the DSC during training is measured on
@@ -84,47 +91,69 @@ def train_preset(
     overwrite: bool = False,
     keep: bool = False,
     on_event: Callable[[TrainEvent], None] | None = None,
-) -> TrainSummary:
+) -> TrainSummary | None:
     """Learn a preset from masks and write its bundle.
+
+    Under torchrun every process calls this, with the same arguments and storage.
 
     Args:
         data: Masks: a Cell Tracking Challenge folder, TIFF stacks, Zarr, OME-Zarr, or the
             authors' HDF5 files.
         out: Folder of the preset.
         options: What to train.
-        device: Torch device.
+        device: Torch device; with torchrun ``cuda`` is one GPU for each process.
         resume: Continue a training that was interrupted, given the same options.
         overwrite: Replace the preset, and the interrupted training, at ``out``.
         keep: Leave the working folder in place.
-        on_event: Told of progress.
+        on_event: Told of progress, in the first process.
+
+    Returns:
+        What was made; None in torchrun's other processes.
 
     Raises:
         InputError: Masks or options that cannot be used.
         InUseError: ``out`` holds something, or an interrupted training is there.
         StorageError: The disk refused.
+        TeamError: Another of torchrun's processes is gone.
     """
     notify = on_event or (lambda _: None)
-    _judge_names(options)
-    _check_free(out, overwrite=overwrite)
     work = work_folder(out)
-    if work.exists() and overwrite:
-        remove(work)
-    if work.exists() and not resume:
-        raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
-    try:
-        store, left_out = _prepare(data, work, options, notify)
-    except BaseException:
-        if not (work / "training.json").exists():
+
+    def prepare() -> None:
+        _judge_names(options)
+        _check_free(out, overwrite=overwrite)
+        if work.exists() and overwrite:
             remove(work)
-        raise
+        if work.exists() and not resume:
+            raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
+        try:
+            _prepare(data, work, options, notify)
+        except BaseException:
+            if not (work / RECORD).exists():
+                remove(work)
+            raise
+        _draw_points(work, options, notify)
+
+    team = Team()
     try:
-        trainer = _train(store, work, options, device, notify)
+        with joined(device) as team:
+            if not team.first_does(prepare):
+                return None
+            if not (work / RECORD).is_file():
+                raise InputError(
+                    f"{work}: process {team.rank} does not see what the first prepared; "
+                    "all processes need the same storage"
+                )
+            store, left_out = _opened(work)
+            trainer = _train(store, work, options, team, notify)
     except StorageError:
         # The disk is full: without a checkpoint there is nothing that is worth its space.
-        if not (work / CHECKPOINT).is_file():
+        if team.leads and not (work / CHECKPOINT).is_file():
             remove(work)
         raise
-    summary = _finish(store, trainer, out, options, left_out, overwrite, notify)
+    if not team.leads:
+        return None
+    summary = _finish(store, trainer, work, out, options, left_out, overwrite, notify)
     if not keep:
         remove(work)
     return summary
@@ -147,9 +176,9 @@ def _check_free(out: Path, *, overwrite: bool) -> None:
 
 def _prepare(
     data: Path, work: Path, options: TrainOptions, notify: Callable[[TrainEvent], None]
-) -> tuple[ShapeStore, tuple[LeftOut, ...]]:
-    """The training data in ``work``: found there, or made."""
-    record = work / "training.json"
+) -> None:
+    """Make the training data in ``work``, unless they are there."""
+    record = work / RECORD
     given = {
         "data": str(data.resolve()),
         "kind": options.kind,
@@ -168,8 +197,7 @@ def _prepare(
                 f"{work}: the interrupted training had {key} {found['given'].get(key)}, now "
                 f"{given[key]}; give the same again, or --overwrite"
             )
-        left_out = tuple(LeftOut(**entry) for entry in found["left_out"])
-        return ShapeStore.open(work / "shapes.zarr"), left_out
+        return
     remove(work)
     sources = open_masks(
         data,
@@ -184,7 +212,7 @@ def _prepare(
     )
     with storing(work):
         work.mkdir(parents=True)
-    store = build_store(
+    build_store(
         work / "shapes.zarr",
         cells,
         orientation=options.orientation,
@@ -199,47 +227,58 @@ def _prepare(
         part = record.with_suffix(".part")
         part.write_text(text, encoding="utf-8")
         part.replace(record)
-    return store, tuple(skipped)
 
 
-def _train(
-    store: ShapeStore,
-    work: Path,
-    options: TrainOptions,
-    device: str,
-    notify: Callable[[TrainEvent], None],
-) -> Trainer:
+def _opened(work: Path) -> tuple[ShapeStore, tuple[LeftOut, ...]]:
+    """The training data in ``work``, and what was left out of them."""
+    found = json.loads((work / RECORD).read_text(encoding="utf-8"))
+    left_out = tuple(LeftOut(**entry) for entry in found["left_out"])
+    return ShapeStore.open(work / "shapes.zarr"), left_out
+
+
+def _draw_points(work: Path, options: TrainOptions, notify: Callable[[TrainEvent], None]) -> None:
+    """Draw the training points in ``work``, unless they are there."""
     recipe = options.recipe
-    points = work / "points.npy"
+    points = work / POINTS
     # Points of another recipe or seed are other points.
     drawn = work / "points.json"
     asked = json.dumps(
         [options.seed, recipe.pool_points, recipe.points_near, recipe.near_um], sort_keys=True
     )
     if points.is_file() and drawn.is_file() and drawn.read_text(encoding="utf-8") == asked:
-        pool = PointPool(points, recipe, store.n_frames, store.truncation)
-    else:
-        pool = build_pool(
-            points,
-            store,
-            recipe,
-            seed=options.seed,
-            on_progress=lambda done, total: notify(TrainEvent("points", done, total)),
-        )
-        with storing(drawn):
-            drawn.write_text(asked, encoding="utf-8")
+        return
+    build_pool(
+        points,
+        ShapeStore.open(work / "shapes.zarr"),
+        recipe,
+        seed=options.seed,
+        on_progress=lambda done, total: notify(TrainEvent("points", done, total)),
+    )
+    with storing(drawn):
+        drawn.write_text(asked, encoding="utf-8")
+
+
+def _train(
+    store: ShapeStore,
+    work: Path,
+    options: TrainOptions,
+    team: Team,
+    notify: Callable[[TrainEvent], None],
+) -> Trainer:
     trainer = Trainer(
         options.spec,
-        recipe,
-        pool,
+        options.recipe,
+        PointPool(work / POINTS, options.recipe, store.n_frames, store.truncation),
         options.length,
         seed=options.seed,
-        data=(work / "training.json").read_text(encoding="utf-8"),
-        device=device,
+        data=(work / RECORD).read_text(encoding="utf-8"),
+        team=team,
     )
     checkpoint = work / CHECKPOINT
-    if checkpoint.is_file():
+    if team.agree(checkpoint.is_file()):
         trainer.load(checkpoint)
+    # From here on the first may replace it.
+    team.wait()
     rng = np.random.default_rng(options.seed)
     where = [
         (int(rng.integers(store.n_sequences)), int(rng.integers(store.n_frames)))
@@ -258,13 +297,14 @@ def _train(
             next_probe = report.seconds + max(PROBE_S, cost / PROBE_SHARE)
         notify(TrainEvent("train", report.share, 1.0, report, dsc))
 
-    trainer.run(checkpoint, on_step)
+    trainer.run(checkpoint, on_step if team.leads else None)
     return trainer
 
 
 def _finish(
     store: ShapeStore,
     trainer: Trainer,
+    work: Path,
     out: Path,
     options: TrainOptions,
     left_out: tuple[LeftOut, ...],
@@ -276,11 +316,7 @@ def _finish(
     fit = _fit(decoder, trainer, PROBE_BOUND)
     bound = measure_bound(decoder, fit.latents, store.n_frames, seed=options.seed)
     fit = replace(fit, bound=bound)
-    dsc = training_dice(
-        fit,
-        store,
-        on_progress=lambda done, total: notify(TrainEvent("evaluate", done, total)),
-    )
+    dsc = _evaluate(fit, store, work / f"dsc-{_digest(fit)}.npy", options, notify)
     preset = describe(store, trainer, options, bound)
     model = CellModel(preset, decoder, fit.latents, fit.rotations)
 
@@ -305,6 +341,37 @@ def _finish(
         overwrite=overwrite,
     )
     return TrainSummary(bundle, left_out, evaluation)
+
+
+def _evaluate(
+    fit: Fit,
+    store: ShapeStore,
+    path: Path,
+    options: TrainOptions,
+    notify: Callable[[TrainEvent], None],
+) -> NDArray[np.float64]:
+    """DSC ``(sequences, frames)``, kept at ``path`` for a calibration that is interrupted."""
+    frames = range(store.n_frames - 1, -1, -options.evaluate_every)
+    where = [(i, t) for i in range(store.n_sequences) for t in sorted(frames)]
+    if path.is_file():
+        known: NDArray[np.float64] = np.load(path)
+        if sorted(zip(*np.nonzero(np.isfinite(known)), strict=True)) == where:
+            return known
+    dsc = training_dice(
+        fit,
+        store,
+        where=where,
+        on_progress=lambda done, total: notify(TrainEvent("evaluate", done, total)),
+    )
+    with storing(path):
+        np.save(path, dsc)
+    return dsc
+
+
+def _digest(fit: Fit) -> str:
+    """Names a trained field by its numbers."""
+    arrays = [*(p.detach().numpy() for p in fit.decoder.parameters()), fit.latents, fit.rotations]
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
 
 
 def _fit(decoder: Decoder, trainer: Trainer, bound: Bound) -> Fit:

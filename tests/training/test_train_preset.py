@@ -313,3 +313,28 @@ def test_cells_that_divide_give_a_topology_that_does(spec, recipe, tmp_path):
     topology = summary.bundle.preset.topology
     assert (topology.begin_cells, topology.divisions, topology.end_cells) == (1, 1, 2)
     assert summary.bundle.preset.training.sequences == 2
+
+
+def test_only_the_frames_asked_for_are_measured(masks, options, tmp_path):
+    some = replace(options, length=Length(steps=2), evaluate_every=2)
+    found = train_preset(masks, tmp_path / "tiny", some)
+    assert found.evaluation["dsc"]["frames"] == [0, 2]
+    assert len(found.evaluation["dsc"]["per_frame"]) == 2
+    assert "| DSC, mean of frames 0, 2 |" in found.bundle.card()
+
+
+def test_an_interrupted_calibration_measures_nothing_twice(masks, options, tmp_path, monkeypatch):
+    short = replace(options, length=Length(steps=2))
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preset_module, "calibrate_model", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_preset(masks, tmp_path / "tiny", short)
+    told: list[str] = []
+    train_preset(
+        masks, tmp_path / "tiny", short, resume=True, on_event=lambda e: told.append(e.stage)
+    )
+    assert set(told) == {"calibrate"}
