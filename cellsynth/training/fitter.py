@@ -38,6 +38,9 @@ SCREEN = (8, 48)  # frames that starts are compared on, and points of each
 JUDGE = (30, 1024)  # the same for the last ones
 # Starts of one rotation that are refined at most, so that others get their turn.
 EACH = 4
+# Starts that have come this close are one: radians, and standard deviations of a whole code.
+NEAR_TURN = 0.1
+NEAR_CODE = 0.5
 # A stage is over for a start when a step lowers its objective by less than this share.
 ENOUGH = 1e-4
 
@@ -62,8 +65,8 @@ class _Stage:
 
 STAGES = (
     _Stage(keep=16, frames=30, points=16, steps=10, soft=0.05),
-    _Stage(keep=6, frames=30, points=64, steps=15, soft=0.01),
-    _Stage(keep=2, frames=30, points=256, steps=20, soft=0.005),
+    _Stage(keep=8, frames=30, points=48, steps=15, soft=0.01),
+    _Stage(keep=3, frames=30, points=256, steps=20, soft=0.005),
 )
 
 
@@ -176,7 +179,7 @@ class CellFitter:
             rotations = np.tile(np.eye(3), (1, len(self._whitened), 1, 1))
         state = self._screen(batch.draw(rng, *SCREEN), self._tensor(rotations))
         for stage in stages:
-            state = state.at(torch.arange(min(stage.keep, len(state.whitened))))
+            state = state.at(_distinct(state, stage.keep))
             drawn = batch.draw(rng, stage.frames, stage.points)
             state, objective = self._descend(state, drawn, stage)
             state = state.at(objective.argsort(stable=True))
@@ -362,6 +365,20 @@ class _Batch:
         column = torch.from_numpy(point).to(self._sdf.device)
         at = (row[:, None], column)
         return _Drawn(self._coords[at], self._sdf[at], self._times[row])
+
+
+def _distinct(state: _State, keep: int) -> Tensor:
+    """The first ``keep`` starts that did not come to where an earlier one is."""
+    chosen: list[int] = []
+    for i in range(len(state.whitened)):
+        # ‖A - B‖ is √2 θ for a small angle θ between two rotations.
+        turns = (state.rotations[chosen] - state.rotations[i]).flatten(1).norm(dim=1) / 2**0.5
+        codes = (state.whitened[chosen] - state.whitened[i]).norm(dim=1)
+        if not ((turns < NEAR_TURN) & (codes < NEAR_CODE)).any():
+            chosen.append(i)
+        if len(chosen) == keep:
+            break
+    return torch.tensor(chosen, device=state.whitened.device)
 
 
 def _runs(count: int, size: int, device: torch.device) -> list[Tensor]:
