@@ -49,7 +49,8 @@ STAGES = {
 def train_preset(
     context: typer.Context,
     data: Annotated[
-        Path, typer.Argument(help="Masks: a CTC folder, TIFF stacks, (OME-)Zarr or HDF5.")
+        list[Path],
+        typer.Argument(help="Masks: CTC folders, TIFF stacks, (OME-)Zarr or HDF5."),
     ],
     name: Annotated[
         str | None, typer.Option(help="Name of the preset.  [default: made of DATA's]")
@@ -88,6 +89,10 @@ def train_preset(
             parser=number, metavar="UM", help="Half the side of Ω in µm.  [default: from the data]"
         ),
     ] = None,
+    one_size: Annotated[
+        bool,
+        typer.Option("--one-size", help="Bring the cells of each DATA to the size of the first's."),
+    ] = False,
     recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file.")] = "default",
     field: Annotated[
         str, typer.Option(help="siren, non-equivariant, deepsdf, or a TOML file.")
@@ -150,11 +155,13 @@ def train_preset(
         },
     )
     budget_s = None if steps else parse_duration_s("--budget", budget or DEFAULT_BUDGET)
-    name = name if name is not None else slug(data)
+    if name is None and len(data) > 1:
+        raise InputError(f"train-preset: {len(data)} data sets have no one name; give --name")
+    name = name if name is not None else slug(data[0])
     if not name:
-        raise InputError(f"train-preset: no name can be made of {data}; give --name")
+        raise InputError(f"train-preset: no name can be made of {data[0]}; give --name")
     # DATA often lies here under the very name that the preset takes from it.
-    own = Path(name).resolve() == data.resolve()
+    own = any(Path(name).resolve() == folder.resolve() for folder in data)
     out = out or Path(f"{name}-preset" if own else name)
     learned_by, spec = find_recipe(recipe), find_field(field)
 
@@ -178,6 +185,7 @@ def train_preset(
         voxel_size_um=flags.voxel_size,
         frame_interval_s=flags.frame_interval,
         orientation=flags.orientation,
+        one_size=one_size,
         half_extent_um=flags.half_extent,
         recipe=learned_by,
         spec=spec,

@@ -29,6 +29,7 @@ class TrainOptions:
         n_frames: Frames of a sequence; 30, or as many as the data have.
         voxel_size_um, frame_interval_s: Instead of what the data say.
         orientation: How cells are aligned before training.
+        one_size: Bring the cells of each data set to the size of those of the first.
         half_extent_um: Half the side of Ω; from the data by default.
         recipe: Hyperparameters.
         spec: The network.
@@ -51,6 +52,7 @@ class TrainOptions:
     voxel_size_um: Triple | None = None
     frame_interval_s: float | None = None
     orientation: Orientation = "sequence"
+    one_size: bool = False
     half_extent_um: float | None = None
     recipe: Recipe = field(default_factory=Recipe)
     spec: FieldSpec = field(default_factory=FieldSpec)

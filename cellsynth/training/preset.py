@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,8 @@ from cellsynth.presets.models import (
     PresetNames,
 )
 from cellsynth.shapes import LeftOut, ShapeStore, build_store, cut_cells, open_masks
+from cellsynth.shapes.cells import CellSequence
+from cellsynth.shapes.one_size import bring_to_one_size
 from cellsynth.training.bound import measure_bound
 from cellsynth.training.calibrating import calibrate_model, draw_preview
 from cellsynth.training.description import describe, summarise
@@ -82,7 +84,7 @@ def work_folder(out: Path) -> Path:
 
 
 def train_preset(
-    data: Path,
+    data: Path | Sequence[Path],
     out: Path,
     options: TrainOptions,
     *,
@@ -98,7 +100,7 @@ def train_preset(
 
     Args:
         data: Masks: a Cell Tracking Challenge folder, TIFF stacks, Zarr, OME-Zarr, or the
-            authors' HDF5 files.
+            authors' HDF5 files; or several of these.
         out: Folder of the preset.
         options: What to train.
         device: Torch device; with torchrun ``cuda`` is one GPU for each process.
@@ -118,6 +120,7 @@ def train_preset(
     """
     notify = on_event or (lambda _: None)
     work = work_folder(out)
+    folders = [data] if isinstance(data, Path) else list(data)
 
     def prepare() -> None:
         _judge_names(options)
@@ -127,7 +130,7 @@ def train_preset(
         if work.exists() and not resume:
             raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
         try:
-            _prepare(data, work, options, notify)
+            _prepare(folders, work, options, notify)
         except BaseException:
             if not (work / RECORD).exists():
                 remove(work)
@@ -175,17 +178,21 @@ def _check_free(out: Path, *, overwrite: bool) -> None:
 
 
 def _prepare(
-    data: Path, work: Path, options: TrainOptions, notify: Callable[[TrainEvent], None]
+    folders: Sequence[Path],
+    work: Path,
+    options: TrainOptions,
+    notify: Callable[[TrainEvent], None],
 ) -> None:
     """Make the training data in ``work``, unless they are there."""
     record = work / RECORD
     given = {
-        "data": str(data.resolve()),
+        "data": [str(folder.resolve()) for folder in folders],
         "kind": options.kind,
         "n_frames": options.n_frames,
         "voxel_size_um": options.voxel_size_um and list(options.voxel_size_um),
         "frame_interval_s": options.frame_interval_s,
         "orientation": options.orientation,
+        "one_size": options.one_size,
         "half_extent_um": options.half_extent_um,
         "truncation": options.spec.truncation,
     }
@@ -199,17 +206,7 @@ def _prepare(
             )
         return
     remove(work)
-    sources = open_masks(
-        data,
-        voxel_size_um=options.voxel_size_um,
-        frame_interval_s=options.frame_interval_s,
-        kind=options.kind,
-    )
-    cells, skipped = cut_cells(
-        sources,
-        n_frames=options.n_frames,
-        on_progress=lambda done, total: notify(TrainEvent("read", done, total)),
-    )
+    cells, skipped = _read_cells(folders, options, notify)
     with storing(work):
         work.mkdir(parents=True)
     build_store(
@@ -234,6 +231,29 @@ def _opened(work: Path) -> tuple[ShapeStore, tuple[LeftOut, ...]]:
     found = json.loads((work / RECORD).read_text(encoding="utf-8"))
     left_out = tuple(LeftOut(**entry) for entry in found["left_out"])
     return ShapeStore.open(work / "shapes.zarr"), left_out
+
+
+def _read_cells(
+    folders: Sequence[Path], options: TrainOptions, notify: Callable[[TrainEvent], None]
+) -> tuple[list[CellSequence], list[LeftOut]]:
+    kinds, left_out = [], []
+    for i, folder in enumerate(folders):
+
+        def told(done: int, total: int, before: int = i) -> None:
+            notify(TrainEvent("read", before * total + done, len(folders) * total))
+
+        sources = open_masks(
+            folder,
+            voxel_size_um=options.voxel_size_um,
+            frame_interval_s=options.frame_interval_s,
+            kind=options.kind,
+        )
+        cells, skipped = cut_cells(sources, n_frames=options.n_frames, on_progress=told)
+        kinds.append(cells)
+        left_out += skipped
+    if options.one_size:
+        return bring_to_one_size(kinds), left_out
+    return [cell for cells in kinds for cell in cells], left_out
 
 
 def _draw_points(work: Path, options: TrainOptions, notify: Callable[[TrainEvent], None]) -> None:

@@ -43,7 +43,7 @@ def asked(monkeypatch, sphere_bundle, tmp_path):
 def test_defaults(run, asked):
     assert run("train-preset", "in/Mouse Embryo (2)", "--device", "cpu").code == 0
     [(data, out, options, others)] = asked
-    assert (data, out) == (Path("in/Mouse Embryo (2)"), Path("mouse-embryo-2"))
+    assert (data, out) == ([Path("in/Mouse Embryo (2)")], Path("mouse-embryo-2"))
     assert options == preset.TrainOptions(
         name="mouse-embryo-2",
         length=Length(budget_s=1200),
@@ -55,9 +55,10 @@ def test_defaults(run, asked):
 def test_every_flag_reaches_the_library(run, asked):
     flags = "--name n --out o --steps 7 --frames 5 --voxel-size 2,1,0.5 --frame-interval 30"
     more = "--kind ST --orientation frame --half-extent 12.5 --recipe paper --seed 9 --device cpu"
+    new = "--one-size --evaluate-every 3"
     words = ["--title", "T", "--description", "D", "--licence", "MIT", "--data-licence", "CC0-1.0"]
     rest = ["--source", "S", "--about-data", "A", "--limits", "L", "--prepared-with", "make data"]
-    verbatim = [*flags.split(), *more.split(), *words, *rest, "--resume", "--keep"]
+    verbatim = [*flags.split(), *more.split(), *new.split(), *words, *rest, "--resume", "--keep"]
     run("train-preset", "data", *verbatim)
     [(_, out, options, others)] = asked
     assert out == Path("o")
@@ -78,6 +79,8 @@ def test_every_flag_reaches_the_library(run, asked):
         frame_interval_s=30.0,
         orientation="frame",
         half_extent_um=12.5,
+        one_size=True,
+        evaluate_every=3,
         recipe=RECIPES["paper"],
         seed=9,
     )
@@ -94,6 +97,12 @@ def test_every_flag_reaches_the_library(run, asked):
 def test_the_name_comes_from_the_data(run, asked, data, name):
     run("train-preset", *(["any", data] if data.startswith("-") else [data]))
     assert asked[0][2].name == name
+
+
+def test_several_data_sets_need_a_name(run, asked):
+    assert "2 data sets have no one name; give --name" in run("train-preset", "a", "b").fault
+    assert run("train-preset", "a", "b", "--name", "c").code == 0
+    assert asked[0][:2] == ([Path("a"), Path("b")], Path("c"))
 
 
 def test_a_preset_does_not_want_the_folder_of_its_own_data(run, asked, tmp_path):

@@ -18,6 +18,7 @@ from cellsynth.geometry import Grid
 from cellsynth.presets.bundle import read_bundle
 from cellsynth.rendering.dataset import GenerateOptions, generate
 from cellsynth.sampling import calibration
+from cellsynth.shapes import ShapeStore
 from cellsynth.training import preset as preset_module
 from cellsynth.training.loop import Length
 from cellsynth.training.preset import TrainEvent, TrainOptions, train_preset, work_folder
@@ -338,3 +339,32 @@ def test_an_interrupted_calibration_measures_nothing_twice(masks, options, tmp_p
         masks, tmp_path / "tiny", short, resume=True, on_event=lambda e: told.append(e.stage)
     )
     assert set(told) == {"calibrate"}
+
+
+def test_several_data_sets_make_one_preset(masks, options, tmp_path):
+    """The same cells twice, once as if they were ten times as large."""
+    large = tmp_path / "large"
+    for i in (1, 2, 3):
+        frames = [body([(0.0, 0.0, 0.0)], 5.0 + 0.5 * i + 0.3 * t) for t in range(3)]
+        voxel = tuple(10 * size for size in VOXEL_UM)
+        write_ctc(
+            large,
+            f"0{i}",
+            frames,
+            Lineage((Tracklet(1, 0, 2),)),
+            voxel_size_um=voxel,
+            frame_interval_s=45.0,
+        )
+    short = replace(options, length=Length(steps=2), half_extent_um=None, spec=options.spec)
+    found = train_preset(
+        [masks, large], tmp_path / "tiny", replace(short, one_size=True), keep=True
+    )
+    preset = found.bundle.preset
+    assert preset.training.sequences == 7
+    assert any("one size" in what for what in preset.scale.assumed)
+    store = ShapeStore.open(work_folder(tmp_path / "tiny") / "shapes.zarr")
+    reach = [np.count_nonzero(store.mask(i, 2)) ** (1 / 3) * store.voxel_size_um(i)[1]
+             for i in range(7)]  # fmt: skip
+    assert max(reach[:4]) == pytest.approx(max(reach[4:]), rel=0.05)
+    plain = train_preset([masks, large], tmp_path / "plain", short).bundle.preset
+    assert plain.scale.half_extent_um > 5 * preset.scale.half_extent_um
