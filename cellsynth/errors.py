@@ -16,6 +16,7 @@ __all__ = [
     "MissingError",
     "ShapeError",
     "StorageError",
+    "TeamError",
     "TopologyError",
 ]
 
@@ -54,6 +55,10 @@ class StorageError(CellsynthError, OSError):
 
 class DependencyError(CellsynthError, ImportError):
     """An optional package that is not installed; the message names the extra."""
+
+
+class TeamError(CellsynthError, ConnectionError):
+    """One of several processes at one training that is gone, or cannot be reached."""
 
 
 class TopologyError(CellsynthError, RuntimeError):

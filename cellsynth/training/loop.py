@@ -3,6 +3,9 @@
 Each step draws frames and points from its own random stream, so a training that was killed and
 resumed takes the very steps that an uninterrupted one takes. Its length is work (``steps``) or
 time (``budget_s``); the schedule ends where the training ends.
+
+On several processes every one draws the whole step and computes its share of the frames; the
+gradient is summed, so their number changes nothing but rounding.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,7 @@ from cellsynth.presets.recipe import Recipe
 from cellsynth.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellsynth.training.points import PointPool
 from cellsynth.training.soap import Soap
+from cellsynth.training.team import Team
 
 __all__ = ["Length", "Report", "Trainer", "clamped_l1", "schedule"]
 
@@ -90,7 +95,7 @@ class Trainer:
         *,
         seed: int,
         data: str,
-        device: str = "cpu",
+        team: Team | None = None,
     ) -> None:
         """Set up a training from scratch.
 
@@ -101,13 +106,15 @@ class Trainer:
             length: When it ends.
             seed: Of weights, codes, angles and every step's draw.
             data: Names the data in the checkpoint's fingerprint.
-            device: A torch device.
+            team: The processes that train together, and the device; by default this one alone,
+                on the CPU.
         """
         self.recipe = recipe
         self.pool = pool
         self.length = length
         self.seed = seed
-        self.device = torch.device(device)
+        self.team = team or Team()
+        self.device = torch.device(self.team.device)
         generator = torch.Generator().manual_seed(seed)
         n = pool.n_sequences
         self.decoder = Decoder(spec, generator=generator, coords_gain=recipe.coords_gain).to(
@@ -143,14 +150,19 @@ class Trainer:
     def run(
         self, checkpoint: Path | None = None, on_step: Callable[[Report], None] | None = None
     ) -> None:
-        """Train to the end; checkpoints by time, at the end, and when interrupted."""
+        """Train to the end; checkpoints by time, at the end, and when interrupted.
+
+        In a team all processes take the same steps by the first one's clock, and it alone writes.
+        """
+        if not self.team.leads:
+            checkpoint = None
         saved = time.monotonic()
         try:
             while self.length.share(self.step, self.seconds) < 1:
                 began = time.perf_counter()
                 loss = self._step()
                 self.step += 1
-                self.seconds += time.perf_counter() - began
+                self.seconds = self.team.agree(self.seconds + time.perf_counter() - began)
                 if on_step:
                     share = self.length.share(self.step, self.seconds)
                     on_step(Report(self.step, self.seconds, share, loss))
@@ -213,29 +225,47 @@ class Trainer:
         recipe = self.recipe
         rng = np.random.default_rng([self.seed, self.step])
         drawn = self._draw_frames(rng)
-        coords, sdf = (torch.from_numpy(x).to(self.device) for x in self.pool.draw(rng, drawn))
+        share = slice(self.team.rank, None, self.team.size)
+        coords, sdf = (
+            torch.from_numpy(x[share]).to(self.device) for x in self.pool.draw(rng, drawn)
+        )
         sequence, frame = (
-            torch.from_numpy(x).to(self.device) for x in np.divmod(drawn, self.pool.n_frames)
+            torch.from_numpy(x[share]).to(self.device) for x in np.divmod(drawn, self.pool.n_frames)
         )
         self._set_rates()
         self._optimiser.zero_grad(set_to_none=True)
-        errors = torch.empty(len(drawn), device=self.device)
-        for part in self._parts():
+        errors = torch.zeros(len(drawn), device=self.device)
+        for part in self._parts(len(frame)):
             which = sequence[part]
             rotations = euler_to_matrix(self.angles[which])
             latents = self.latents[which]
             # Rows are points: (Rᵀx)ᵀ = xᵀR.
-            predicted = self.decoder(coords[part] @ rotations, self._times[frame[part]], latents)
-            error = clamped_l1(predicted, sdf[part], self.decoder.spec.truncation)
-            penalty = recipe.latent_penalty * latents.square().sum()
-            torch.autograd.backward((error.sum() + penalty) / len(drawn))
-            errors[part] = error.detach()
+            turned = coords[part] @ rotations
+            with _fast_products(self.device):
+                predicted = self.decoder(turned, self._times[frame[part]], latents)
+                error = clamped_l1(predicted, sdf[part], self.decoder.spec.truncation)
+                penalty = recipe.latent_penalty * latents.square().sum()
+                torch.autograd.backward((error.sum() + penalty) / len(drawn))
+            errors[share][part] = error.detach()
+        self._sum(errors)
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_([p for _, p in self._named()], recipe.clip)
         self._optimiser.step()
         self._update_average()
-        self._note_losses(drawn, errors.cpu())
+        errors = errors.cpu()
+        self._note_losses(drawn, errors)
         return float(errors.mean())
+
+    def _sum(self, errors: Tensor) -> None:
+        """Add up what the processes found in their shares: the gradient and ``errors``."""
+        gradients = []
+        for _, parameter in self._named():
+            if parameter.requires_grad:
+                # A process may have no frame at all in a small step.
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                gradients.append(parameter.grad)
+        self.team.sum_([*gradients, errors])
 
     def _draw_frames(self, rng: np.random.Generator) -> NDArray[np.int64]:
         """The step's frames: some evenly, some in proportion to their loss."""
@@ -257,10 +287,9 @@ class Trainer:
         old, new = self._losses[frames], errors[first]
         self._losses[frames] = torch.where(old < 0, new, old.lerp(new, LOSS_MEMORY))
 
-    def _parts(self) -> list[slice]:
-        """The step's frames in portions that fit the cache; all at once on a GPU."""
-        frames = self.recipe.frames_per_step
-        portion = frames
+    def _parts(self, frames: int) -> list[slice]:
+        """So many frames in portions that fit the cache; all at once on a GPU."""
+        portion = max(1, frames)
         if self.device.type == "cpu":
             portion = max(1, CPU_POINTS // self.recipe.points_per_frame)
         return [slice(i, i + portion) for i in range(0, frames, portion)]
@@ -328,3 +357,21 @@ def schedule(share: float, recipe: Recipe) -> float:
         return 0.5 * (1 + math.cos(math.pi * done))
     # The paper halves the rate every 350 of 2000 epochs.
     return 0.5 ** math.floor(done * 2000 / 350)
+
+
+@contextmanager
+def _fast_products(device: torch.device) -> Iterator[None]:
+    """Matrix products of a GPU in TF32: rounded factors, exact products, sums of 32 bits.
+
+    Sines take 32 bits all the while. The setting is one for the process and reaches the CPU too,
+    so it holds for no longer than the field is computed.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
