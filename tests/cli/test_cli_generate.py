@@ -114,7 +114,10 @@ def test_voxel_size_gives_the_grid_that_fits(run, asked, sphere_bundle, here):
         ("--frames 10001", "--frames must be at most 10000, got 10001"),
         ("--seed -1", "--seed must be at least 0, got -1"),
         ("--workers 0", "--workers must be at least 1, got 0"),
-        ("--strategy random", "--strategy must be 'gaussian' or 'neighbourhood', got 'random'"),
+        (
+            "--strategy random",
+            "--strategy must be 'gaussian', 'neighbourhood', 'mixture' or 'kernel', got",
+        ),
         ("--rotation up", "--rotation must be random, none or three angles in degrees"),
         ("--rotation 1,2", "--rotation must be random, none or three angles in degrees"),
         ("--rotation 1,2,inf", "must be a finite number, got inf"),
