@@ -119,17 +119,23 @@ with joined(device) as team:
 """
 
 
-def torchrun(*arguments: object, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-    """Two processes of one thread each; what torchrun itself sets is none of ours to set."""
+def torchrun(*arguments: object, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
+    """Two processes of one thread each."""
     command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
-    return subprocess.run(
+    running = subprocess.Popen(
         [*command, "--nproc-per-node", "2", *map(str, arguments)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=timeout_s,
-        check=False,
     )
+    try:
+        told, errors = running.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        # Killed at once it would leave its two behind.
+        running.terminate()
+        told, errors = running.communicate()
+    return subprocess.CompletedProcess(command, running.returncode, told, errors)
 
 
 @pytest.fixture(scope="module")
