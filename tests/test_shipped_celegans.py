@@ -6,22 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shipped import dice_made_again
 
-from cellsynth.evaluation.overlap import Fit, training_dice
-from cellsynth.field.model import CellModel
-from cellsynth.formats.ctc import write_ctc
 from cellsynth.presets.bundle import read_bundle
-from cellsynth.shapes import build_store, cut_cells, open_masks
-from cellsynth.shapes.phantoms import (
-    family_grid,
-    phantom_families,
-    phantom_lineage,
-    render_family,
-)
+from cellsynth.shapes.phantoms import phantom_families
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT.parent / "shared" / "data" / "celegans_lineage" / "nuclei_AB.csv"
-VOXEL_UM = (0.08, 0.08, 0.08)  # half the training masks' resolution
+VOXEL_UM = 0.08  # half the training masks' resolution
 SEQUENCE = 4
 
 needs_table = pytest.mark.skipif(
@@ -32,26 +24,10 @@ needs_table = pytest.mark.skipif(
 @needs_table
 def test_a_training_sequence_made_again_is_given_back(tmp_path: Path) -> None:
     bundle = read_bundle(ROOT / "presets" / "celegans")
-    model = CellModel.from_bundle(bundle)
-    family = phantom_families("celegans", SEQUENCE + 1, 30, 0, TABLE)[SEQUENCE]
-    grid = family_grid(family, VOXEL_UM)
-    write_ctc(
-        tmp_path / "masks",
-        "01",
-        (render_family(family, frame, grid) for frame in range(30)),
-        phantom_lineage(family),
-        voxel_size_um=VOXEL_UM,
-        frame_interval_s=60.0,
-        n_frames=30,
+    phantom = phantom_families("celegans", SEQUENCE + 1, 30, 0, TABLE)[SEQUENCE]
+    dsc = dice_made_again(
+        bundle, SEQUENCE, phantom, tmp_path, voxel_um=VOXEL_UM, frames=range(0, 30, 3)
     )
-    cells, left_out = cut_cells(open_masks(tmp_path / "masks"), n_frames=30)
-    assert (len(cells), left_out) == (1, [])
-    store = build_store(
-        tmp_path / "shapes.zarr", cells, half_extent_um=bundle.preset.scale.half_extent_um
-    )
-    one = slice(SEQUENCE, SEQUENCE + 1)
-    fit = Fit(model.decoder, model.latents[one], model.rotations[one], bundle.preset.bound)
-    dsc = training_dice(fit, store, where=[(0, t) for t in range(0, 30, 3)])
     claimed = bundle.evaluation()["dsc"]["per_sequence"][SEQUENCE]
     # Half as many voxels along each axis round the surface twice as coarsely.
     assert np.nanmean(dsc) > claimed - 0.01

@@ -6,41 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shipped import dice_made_again
 
-from cellsynth.evaluation.overlap import Fit, training_dice
-from cellsynth.field.model import CellModel
-from cellsynth.formats.ctc import write_ctc
 from cellsynth.presets.bundle import read_bundle
-from cellsynth.shapes import build_store, cut_cells, open_masks
-from cellsynth.shapes.phantoms import phantom_families, render_family
+from cellsynth.shapes.phantoms import phantom_families
 
 ROOT = Path(__file__).parents[1]
-VOXEL_UM = (0.5, 0.5, 0.5)  # less than half the training masks' resolution
+VOXEL_UM = 0.5  # less than half the training masks' resolution
 SEQUENCE = 2
 
 
 def test_a_training_sequence_made_again_is_given_back(tmp_path: Path) -> None:
     bundle = read_bundle(ROOT / "presets" / "platynereis")
-    model = CellModel.from_bundle(bundle)
-    cell = phantom_families("platynereis", SEQUENCE + 1, 30, 0)[SEQUENCE]
-    grid = cell.grid(VOXEL_UM)
-    write_ctc(
-        tmp_path / "masks",
-        "01",
-        (render_family(cell, frame, grid) for frame in range(30)),
-        cell.lineage(),
-        voxel_size_um=VOXEL_UM,
-        frame_interval_s=90.0,
-        n_frames=30,
+    phantom = phantom_families("platynereis", SEQUENCE + 1, 30, 0)[SEQUENCE]
+    dsc = dice_made_again(
+        bundle, SEQUENCE, phantom, tmp_path, voxel_um=VOXEL_UM, frames=range(1, 30, 7)
     )
-    cells, left_out = cut_cells(open_masks(tmp_path / "masks"), n_frames=30)
-    assert (len(cells), left_out) == (1, [])
-    store = build_store(
-        tmp_path / "shapes.zarr", cells, half_extent_um=bundle.preset.scale.half_extent_um
-    )
-    one = slice(SEQUENCE, SEQUENCE + 1)
-    fit = Fit(model.decoder, model.latents[one], model.rotations[one], bundle.preset.bound)
-    dsc = training_dice(fit, store, where=[(0, t) for t in range(1, 30, 7)])
     claimed = bundle.evaluation()["dsc"]["per_sequence"][SEQUENCE]
     assert np.nanmean(dsc) > claimed - 0.015
     assert np.nanmin(dsc) > 0.92

@@ -16,7 +16,7 @@ from cellsynth.cli.flags import (
     VoxelSizeFlag,
     judged,
     number,
-    parse_numbers,
+    parse_voxel_size,
     slug,
     whole_number,
 )
@@ -86,9 +86,7 @@ def fit(
         {
             "starts": starts,
             "steps": steps,
-            "voxel_size": None
-            if voxel_size is None
-            else parse_numbers("--voxel-size", voxel_size, float, "1.0,0.09,0.09"),
+            "voxel_size": parse_voxel_size(voxel_size),
             "frame_interval": frame_interval,
             "kind": kind,
             "seed": seed,

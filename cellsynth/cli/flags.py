@@ -27,6 +27,7 @@ __all__ = [
     "number",
     "parse_duration_s",
     "parse_numbers",
+    "parse_voxel_size",
     "slug",
     "whole_number",
 ]
@@ -103,6 +104,11 @@ def parse_numbers(flag: str, text: str, kind: type[int] | type[float], example: 
     if len(numbers) not in {1, 3}:
         raise InputError(f"{flag} must be one number or three such as {example}, got {text!r}")
     return tuple(numbers * (3 // len(numbers)))
+
+
+def parse_voxel_size(text: str | None, example: str = "1.0,0.09,0.09") -> Any:
+    """Three sizes from the text of ``--voxel-size``; None where it was not given."""
+    return None if text is None else parse_numbers("--voxel-size", text, float, example)
 
 
 def parse_duration_s(flag: str, text: str) -> float:

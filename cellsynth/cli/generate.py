@@ -20,6 +20,7 @@ from cellsynth.cli.flags import (
     exclude,
     judged,
     parse_numbers,
+    parse_voxel_size,
     whole_number,
 )
 from cellsynth.errors import InputError
@@ -97,9 +98,7 @@ def generate(
         {
             "count": count,
             "res": None if res is None else parse_numbers("--res", res, int, "64,512,512"),
-            "voxel_size": None
-            if voxel_size is None
-            else parse_numbers("--voxel-size", voxel_size, float, "1.0,0.09,0.09"),
+            "voxel_size": parse_voxel_size(voxel_size),
             "frames": frames,
             "rotation": _rotation(rotation),
             "strategy": strategy,

@@ -14,7 +14,7 @@ from cellsynth.cli.flags import (
     SeedFlag,
     VoxelSizeFlag,
     judged,
-    parse_numbers,
+    parse_voxel_size,
     whole_number,
 )
 
@@ -54,9 +54,7 @@ def phantom(
         {
             "count": count,
             "frames": frames,
-            "voxel_size": None
-            if voxel_size is None
-            else parse_numbers("--voxel-size", voxel_size, float, "0.2,0.1,0.1"),
+            "voxel_size": parse_voxel_size(voxel_size, "0.2,0.1,0.1"),
             "seed": seed,
         },
     )

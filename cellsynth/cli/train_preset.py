@@ -21,7 +21,7 @@ from cellsynth.cli.flags import (
     judged,
     number,
     parse_duration_s,
-    parse_numbers,
+    parse_voxel_size,
     slug,
     whole_number,
 )
@@ -143,9 +143,7 @@ def train_preset(
         {
             "steps": steps,
             "frames": frames,
-            "voxel_size": None
-            if voxel_size is None
-            else parse_numbers("--voxel-size", voxel_size, float, "1.0,0.09,0.09"),
+            "voxel_size": parse_voxel_size(voxel_size),
             "frame_interval": frame_interval,
             "half_extent": half_extent,
             "orientation": orientation,

@@ -13,7 +13,7 @@ from cellsynth.shapes.phantoms import render
 from cellsynth.shapes.phantoms.lobes import bump_heights, lobe_field, sphere_directions
 from cellsynth.shapes.phantoms.phantom import Labels, Triple
 
-__all__ = ["Family", "sphere_directions"]
+__all__ = ["Family"]
 
 Array = NDArray[np.float64]
 

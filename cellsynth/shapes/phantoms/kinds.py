@@ -22,13 +22,11 @@ class Kind:
             lineage table holds; the i-th depends on seed, options and i only.
         voxel_um: Default voxel size along every axis: a constant, so that a sequence does not
             depend on how many others are written with it.
-        frame_interval_s: Seconds between frames.
         options: Default of each option that ``draw`` takes beside frames and seed.
     """
 
     draw: Callable[..., Iterator[Phantom]]
     voxel_um: float
-    frame_interval_s: float
     options: tuple[tuple[str, Any], ...] = ()
 
 
@@ -36,11 +34,10 @@ KINDS = {
     "celegans": Kind(
         celegans.families,
         celegans.VOXEL_UM,
-        celegans.FRAME_INTERVAL_S,
         (("lineage", None), ("spread", celegans.SPREAD)),
     ),
-    "platynereis": Kind(platynereis.cells, platynereis.VOXEL_UM, platynereis.FRAME_INTERVAL_S),
-    "a549": Kind(a549.cells, a549.VOXEL_UM, a549.FRAME_INTERVAL_S),
+    "platynereis": Kind(platynereis.cells, platynereis.VOXEL_UM),
+    "a549": Kind(a549.cells, a549.VOXEL_UM),
 }
 
 
