@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, model_validator
+from pydantic import Field, Strict, StringConstraints, model_validator
 
+from cellsynth.presets.base import Integers, Origin, StrictModel, Text, Texts
 from cellsynth.presets.recipe import Recipe
+from cellsynth.presets.texture import TextureSpec
 
 __all__ = [
     "Bound",
@@ -27,27 +29,20 @@ __all__ = [
     "Sampling",
     "Scale",
     "Strategy",
+    "TextureSpec",
     "Topology",
     "Training",
 ]
 
 COORDS = 4  # x, y, z, t
 
-# TOML has arrays, we want tuples: only the outer type is taken leniently.
-Texts = Annotated[tuple[str, ...], Strict(False)]
-Integers = Annotated[tuple[int, ...], Strict(False)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,63}$")]
 Spdx = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}$")]
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class FieldSpec(_Model):
+class FieldSpec(StrictModel):
     """The network f(code, x, y, z, t) → signed distance.
 
     Layers are counted from 1, as in the paper. The default is the paper's SIREN auto-decoder;
@@ -122,7 +117,7 @@ class FieldSpec(_Model):
         return (*shapes, (1, previous + self._concatenated(self.hidden_layers + 1)))
 
 
-class Scale(_Model):
+class Scale(StrictModel):
     """The one physical scale of a preset."""
 
     half_extent_um: float = Field(gt=0, description="Half the side of Ω in µm")
@@ -131,7 +126,7 @@ class Scale(_Model):
     assumed: Texts = Field((), description="What neither metadata nor user gave")
 
 
-class Bound(_Model):
+class Bound(StrictModel):
     """How steep the trained field is; the renderer decides by it where to look.
 
     A field is gentle near its surface and may be steep further off, so the slope is kept for
@@ -163,19 +158,19 @@ class Bound(_Model):
         return math.inf
 
 
-class Gaussian(_Model):
+class Gaussian(StrictModel):
     """New codes are drawn around zero."""
 
     sigma: float = Field(gt=0, description="Standard deviation of a code around zero")
 
 
-class Neighbourhood(_Model):
+class Neighbourhood(StrictModel):
     """New codes are drawn around learned ones."""
 
     sigma: float = Field(gt=0, description="Standard deviation of a code around a learned one")
 
 
-class Mixture(_Model):
+class Mixture(StrictModel):
     """New codes are drawn from normal distributions fitted to groups of learned codes.
 
     A group's mean and covariance are those of the learned codes in it, so the groups are all that
@@ -193,7 +188,7 @@ class Mixture(_Model):
         return self
 
 
-class Kernel(_Model):
+class Kernel(StrictModel):
     """New codes are drawn around learned ones, with the covariance that the learned codes have.
 
     The learned codes are drawn towards their mean, so that the covariance stays what it is.
@@ -207,7 +202,7 @@ class Kernel(_Model):
 Strategy = Literal["gaussian", "neighbourhood", "mixture", "kernel"]
 
 
-class Sampling(_Model):
+class Sampling(StrictModel):
     """How new codes are drawn."""
 
     strategy: Strategy = Field(description="Used unless told otherwise")
@@ -223,7 +218,7 @@ class Sampling(_Model):
         return self
 
 
-class Topology(_Model):
+class Topology(StrictModel):
     """What a sequence must look like to be kept."""
 
     begin_cells: int = Field(1, ge=1, description="Cells in the first frame")
@@ -250,17 +245,7 @@ class Topology(_Model):
         return self
 
 
-class Origin(_Model):
-    """Where the training data come from and how the preset is made again."""
-
-    data: Text = Field(description="What the field was trained on")
-    licence: Text = Field(description="Licence of the data")
-    source: Text = Field(description="Where the data are published")
-    limits: Text = Field(description="What the preset cannot claim")
-    commands: Texts = Field(description="The commands that make it again")
-
-
-class Training(_Model):
+class Training(StrictModel):
     """How and for how long the field was trained."""
 
     seed: int = Field(ge=0, description="Seed of everything random in the training")
@@ -272,14 +257,14 @@ class Training(_Model):
     recipe: Recipe
 
 
-class PresetNames(_Model):
+class PresetNames(StrictModel):
     """Of a :class:`Preset`, what can be judged before there is one."""
 
     name: Slug = Field(description="What --preset takes")
     licence: Spdx = Field(description="Licence of the weights, as an SPDX expression")
 
 
-class Preset(_Model):
+class Preset(StrictModel):
     """Everything that ``preset.toml`` says; ``files`` is filled when the bundle is written."""
 
     format: Literal[1] = Field(description="Version of the bundle's format")
@@ -294,6 +279,7 @@ class Preset(_Model):
     topology: Topology
     training: Training
     origin: Origin
+    texture: TextureSpec | None = None
     files: dict[FileName, Sha256] = Field(
         default_factory=dict, description="SHA-256 of each file beside this one"
     )

@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scipy.ndimage import find_objects
+
 from cellsynth.errors import InputError, ShapeError
 from cellsynth.geometry import Triple
 from cellsynth.shapes.cell_mask import bounding_box
 
-__all__ = ["signed_distance"]
+__all__ = ["label_distance", "signed_distance"]
 
 # Elements of one block of lines: three float32 blocks of this size stay in a core's L2 cache.
 _BLOCK = 1 << 15
@@ -72,6 +74,49 @@ def signed_distance(
     depth = _squared_distance_to(~inside[box], voxel_size_um, cap)
     distance[box] -= np.sqrt(depth, out=depth)
     return distance
+
+
+def label_distance(
+    labels: NDArray[Any], voxel_size_um: tuple[float, ...], *, limit_um: float
+) -> NDArray[np.float32]:
+    """Distance of each voxel centre to the nearest face of a cell, negative inside cells.
+
+    As :func:`signed_distance`, but cells that touch have a face between them, and there may be no
+    cell at all, or nothing else.
+
+    Args:
+        labels: ``(z, y, x)`` or ``(y, x)``, whole numbers, 0 is background.
+        voxel_size_um: As many numbers as ``labels`` has axes, in µm.
+        limit_um: Distances are cut off at ± this many µm.
+
+    Returns:
+        float32 in µm, of the shape of ``labels``.
+
+    Raises:
+        ShapeError: ``labels`` is neither 2D nor 3D, or the voxel size has other axes.
+        InputError: ``voxel_size_um`` or ``limit_um`` is not above 0.
+    """
+    if labels.ndim not in (2, 3) or len(voxel_size_um) != labels.ndim:
+        raise ShapeError(
+            f"distance of labels: shape {labels.shape} and voxel size {voxel_size_um} do not fit; "
+            "expected (z, y, x) or (y, x) for both"
+        )
+    if not all(np.isfinite(s) and s > 0 for s in voxel_size_um):
+        raise InputError(f"voxel size must be above 0 on every axis, got {voxel_size_um}")
+    if not limit_um > 0:
+        raise InputError(f"distance limit must be above 0 µm, got {limit_um}")
+    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
+    z, y, x = (*(1.0,) * (3 - labels.ndim), *voxel_size_um)
+    step, cap = (z, y, x), limit_um**2
+    distance = _squared_distance_to(volume > 0, step, cap)
+    for label, tight in enumerate(find_objects(volume), start=1):
+        if tight is not None:
+            box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in tight)
+            inside = volume[box] == label
+            depth = _squared_distance_to(~inside, step, cap)
+            np.copyto(distance[box], -depth, where=inside)
+    root = np.sqrt(np.abs(distance))
+    return np.copysign(root, distance).reshape(labels.shape)
 
 
 def _squared_distance_to(boxes: NDArray[np.bool_], step: Triple, cap: float) -> NDArray[np.float32]:
