@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from scipy.ndimage import find_objects
 
 from cellsynth.errors import InputError, ShapeError
