@@ -279,7 +279,7 @@ class Preset(StrictModel):
     topology: Topology
     training: Training
     origin: Origin
-    texture: TextureSpec | None = None
+    texture: TextureSpec | None = Field(None, description="Absent where none was trained")
     files: dict[FileName, Sha256] = Field(
         default_factory=dict, description="SHA-256 of each file beside this one"
     )

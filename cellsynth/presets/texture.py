@@ -1,0 +1,169 @@
+"""What a preset says about its texture: the network, its conditions, its camera, its training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Strict, model_validator
+
+from cellsynth.presets.base import Origin, StrictModel
+
+__all__ = [
+    "GeneratorSpec",
+    "Intensities",
+    "TextureRecipe",
+    "TextureSpec",
+    "TextureTraining",
+]
+
+Mode = Literal["mip", "3d"]
+Condition = Literal["mask", "boundary", "distance", "grain"]
+
+
+class GeneratorSpec(StrictModel):
+    """The network that turns conditions into an image.
+
+    The published size is 64 channels, 4 downsamplings, 9 blocks and an enhancer.
+    Source: Wang et al. 2018, section 3.
+    """
+
+    channels: int = Field(16, ge=2, le=256, description="Channels at full resolution")
+    downsamplings: int = Field(2, ge=1, le=5, description="Halvings of the resolution")
+    blocks: int = Field(9, ge=0, le=32, description="Residual blocks at the lowest resolution")
+    enhancer: bool = Field(
+        False, description="Whether a local enhancer doubles the resolution, for large frames"
+    )
+    enhancer_blocks: int = Field(3, ge=0, le=32, description="Residual blocks of the enhancer")
+    upsampling: Literal["resize", "transposed"] = Field(
+        "resize", description="How resolution is won back; transposed is as published"
+    )
+    noise: bool = Field(
+        True, description="Whether the last channel is white noise, new in every frame"
+    )
+
+    @model_validator(mode="after")
+    def _channels_halve(self) -> GeneratorSpec:
+        if self.enhancer and self.channels % 2:
+            raise ValueError(f"channels must be even with an enhancer, got {self.channels}")
+        return self
+
+
+class Intensities(StrictModel):
+    """What counts of the camera the generator's range [-1, 1] stands for."""
+
+    dtype: Literal["uint8", "uint16"] = Field(description="Type of the images")
+    low: float = Field(description="Counts at -1")
+    high: float = Field(description="Counts at +1")
+    bend: float = Field(
+        0.0,
+        ge=0,
+        le=10_000,
+        description="0 is linear; larger spreads the dark end, as a square root does",
+    )
+    smallest: int = Field(0, ge=0, le=65535, description="Counts below are never written")
+    largest: int = Field(ge=1, le=65535, description="Counts above are never written")
+
+    @model_validator(mode="after")
+    def _ranges_fit(self) -> Intensities:
+        if self.high <= self.low:
+            raise ValueError(f"high must be above low = {self.low:g}, got {self.high:g}")
+        if self.largest <= self.smallest:
+            raise ValueError(
+                f"largest must be above smallest = {self.smallest}, got {self.largest}"
+            )
+        if self.dtype == "uint8" and self.largest > 255:
+            raise ValueError(f"largest must be at most 255 for uint8, got {self.largest}")
+        return self
+
+
+class TextureRecipe(StrictModel):
+    """How a texture is trained: losses as published, sizes for two cores."""
+
+    crop: int = Field(128, ge=32, le=4096, description="Side of a training crop in pixels")
+    batch: int = Field(1, ge=1, le=256, description="Crops in one step")
+    cell_share: float = Field(
+        0.8, ge=0, le=1, description="Share of crops around a cell; the others lie anywhere"
+    )
+    learning_rate: float = Field(4e-4, gt=0, le=1, description="Adam's rate of the generator")
+    discriminator_rate: float = Field(
+        4e-4, gt=0, le=1, description="Adam's rate of the discriminators"
+    )
+    fall_share: float = Field(
+        0.5, ge=0, le=1, description="Share of the training at whose end rates fall to zero"
+    )
+    scales: int = Field(2, ge=1, le=4, description="Discriminators, each at half the resolution")
+    discriminator_channels: int = Field(
+        24, ge=2, le=256, description="Channels of a discriminator's first layer"
+    )
+    discriminator_layers: int = Field(
+        3, ge=1, le=5, description="Strided layers of a discriminator"
+    )
+    judged_grain: bool = Field(
+        False,
+        description="Whether the discriminators see the grain: only where the images follow it",
+    )
+    feature_weight: float = Field(10.0, ge=0, description="Weight of feature matching")
+    l1_weight: float = Field(5.0, ge=0, description="Weight of the mean absolute difference")
+    perceptual_weight: float = Field(
+        10.0, ge=0, description="Weight of the perceptual term, where its weights file is given"
+    )
+    window: int = Field(
+        8,
+        ge=1,
+        le=256,
+        description="Pixels over which images and features are averaged before they are compared",
+    )
+    frozen_share: float = Field(
+        0.4, gt=0, lt=1, description="Last share of the training, with frozen normalisation"
+    )
+    coarse_share: float = Field(
+        0.3, ge=0, lt=1, description="First share of the training, without the enhancer"
+    )
+    average: float = Field(0.998, ge=0, lt=1, description="Decay per step of the averaged weights")
+
+
+class TextureTraining(StrictModel):
+    """How and for how long the texture was trained."""
+
+    seed: int = Field(ge=0, description="Seed of everything random in the training")
+    steps: int = Field(ge=0, description="Steps taken")
+    seconds: float = Field(ge=0, description="Wall time taken")
+    pairs: int = Field(ge=1, description="Images, each with its mask")
+    versions: dict[str, str] = Field(description="Versions of what trained it")
+    recipe: TextureRecipe
+
+
+class TextureSpec(StrictModel):
+    """From masks to images, as one microscope sees them."""
+
+    mode: Mode = Field(description="mip: maximum projections; 3d: slices with their neighbours")
+    pixel_size_um: float = Field(gt=0, description="Size of a pixel that the generator knows")
+    depth_um: float | None = Field(None, gt=0, description="Distance of slices, for 3d")
+    conditions: Annotated[tuple[Condition, ...], Strict(False)] = Field(
+        ("mask", "boundary", "distance", "grain"), description="What the generator sees of a slice"
+    )
+    reach_um: float = Field(gt=0, description="Distances to the boundary are cut off here")
+    grain_um: float = Field(gt=0, description="Size of the grain's largest features")
+    grain_octaves: int = Field(3, ge=1, le=12, description="Octaves of the grain")
+    generator: GeneratorSpec
+    intensities: Intensities
+    training: TextureTraining
+    origin: Origin
+
+    @model_validator(mode="after")
+    def _conditions_differ(self) -> TextureSpec:
+        if not self.conditions or len(set(self.conditions)) != len(self.conditions):
+            raise ValueError(f"conditions must name each once, got {list(self.conditions)}")
+        if self.mode == "3d" and self.depth_um is None:
+            raise ValueError("depth_um is missing; a texture in 3d needs the distance of slices")
+        return self
+
+    @property
+    def slices(self) -> int:
+        """Slices whose conditions the generator sees: 1, or a slice and its two neighbours."""
+        return 3 if self.mode == "3d" else 1
+
+    @property
+    def inputs(self) -> int:
+        """Channels that the generator takes: conditions, slice by slice, then the noise."""
+        return len(self.conditions) * self.slices + self.generator.noise

@@ -1,0 +1,357 @@
+"""pix2pixHD for images of one channel: generator, local enhancer, patch discriminators.
+
+Normalisation is by instance while training begins, with statistics that are averaged on the way;
+then they are frozen. A generator in use is therefore a local operator: a pixel of the image
+depends on the conditions within :attr:`Generator.reach` pixels and on nothing else.
+
+Source: Wang et al. 2018, "High-Resolution Image Synthesis and Semantic Manipulation with
+Conditional GANs", sections 3.1 to 3.3 and the appendix on architectures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cellsynth.errors import ShapeError
+from cellsynth.presets.texture import GeneratorSpec
+
+__all__ = [
+    "Discriminators",
+    "FrozenNorm",
+    "Generator",
+    "LocalEnhancer",
+    "build_generator",
+    "freeze_norms",
+    "generator_tensors",
+]
+
+NOISE_KERNEL = 5  # pixels; a camera's noise is nearly white, what is resampled or projected is not
+MEMORY = 0.05  # weight of the newest instance in the averaged statistics
+EPSILON = 1e-5
+MOST_CHANNELS = 512  # of a discriminator's layer, as published
+
+
+class FrozenNorm(nn.Module):
+    """Instance normalisation whose statistics are averaged, and used alone once frozen.
+
+    Without weights of its own, as published. Source: Ulyanov et al. 2016, equation 5.
+
+    Attributes:
+        mean, var: Averages over instances, ``(channels,)``.
+        frozen: Whether they are used instead of the instance's own.
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.frozen = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(n, channels, y, x)``, normalised."""
+        if self.frozen:
+            scale = torch.rsqrt(self.var + EPSILON)
+            return (x - self.mean[:, None, None]) * scale[:, None, None]
+        with torch.no_grad():
+            var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+            self.mean.lerp_(mean, MEMORY)
+            self.var.lerp_(var, MEMORY)
+        return functional.instance_norm(x, eps=EPSILON)
+
+
+def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
+    """Reflection padding, convolution, normalisation, ReLU; the resolution divided by stride."""
+    return nn.Sequential(
+        nn.ReflectionPad2d(size // 2),
+        nn.Conv2d(inputs, outputs, size, stride=stride),
+        FrozenNorm(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _raise(inputs: int, outputs: int, how: str) -> nn.Sequential:
+    """Twice the resolution."""
+    if how == "resize":
+        return nn.Sequential(
+            nn.Upsample(scale_factor=2, mode="nearest"), *_conv(inputs, outputs, 3)
+        )
+    return nn.Sequential(
+        nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1),
+        FrozenNorm(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _Residual(nn.Module):
+    """x + two convolutions of it."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = _conv(channels, channels, 3)
+        self.second = _conv(channels, channels, 3)[:-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        change: Tensor = self.second(self.first(x))
+        return x + change
+
+
+class _Head(nn.Module):
+    """From features to the image: its expected value, and noise as strong as they say.
+
+    A network sees noise as an error to be rid of, unless it is given some. Here a small learned
+    kernel colours white noise, and the features decide in each pixel how much of it there is, as
+    photons do.
+    """
+
+    def __init__(self, channels: int, noise: bool) -> None:
+        super().__init__()
+        self.pad = nn.ReflectionPad2d(3)
+        self.image = nn.Conv2d(channels, 1, 7)
+        self.strength = nn.Conv2d(channels, 1, 1) if noise else None
+        self.kernel = (
+            nn.Conv2d(1, 1, NOISE_KERNEL, padding=NOISE_KERNEL // 2, bias=False) if noise else None
+        )
+
+    def forward(self, features: Tensor, noise: Tensor | None) -> Tensor:
+        image = self.image(self.pad(features))
+        if self.kernel is not None and self.strength is not None and noise is not None:
+            image = image + functional.softplus(self.strength(features)) * self.kernel(noise)
+        return torch.tanh(image)
+
+
+class Generator(nn.Module):
+    """The global generator: down, residual blocks, up.
+
+    Attributes:
+        spec: Sizes.
+        inputs: Channels that it takes, the noise included.
+        reach: Pixels, in any direction, beyond which nothing changes a pixel of the image, once
+            normalisation is frozen.
+        step: Tiles must begin at multiples of it to agree with the whole.
+    """
+
+    def __init__(self, spec: GeneratorSpec, inputs: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.inputs = inputs
+        self.step = 2**spec.downsamplings
+        width = spec.channels
+        layers: list[nn.Module] = [_conv(inputs - spec.noise, width, 7)]
+        for _ in range(spec.downsamplings):
+            layers.append(_conv(width, 2 * width, 3, stride=2))
+            width *= 2
+        layers += [_Residual(width) for _ in range(spec.blocks)]
+        for _ in range(spec.downsamplings):
+            layers.append(_raise(width, width // 2, spec.upsampling))
+            width //= 2
+        self.body = nn.Sequential(*layers)
+        self.head = _Head(width, spec.noise)
+        # First and last layer 3 pixels each; a block 2, the layers on the way 1 at their own
+        # resolution, and as much again for positions that a coarse pixel stands for.
+        self.reach = 6 + self.step * (2 * spec.blocks + 4)
+
+    def forward(self, conditions: Tensor) -> Tensor:
+        """An image of conditions.
+
+        Args:
+            conditions: ``(n, inputs, y, x)``, of any size; white noise of unit variance in the
+                last channel where the spec says so.
+
+        Returns:
+            ``(n, 1, y, x)`` in [-1, 1].
+
+        Raises:
+            ShapeError: Another number of channels.
+        """
+        if conditions.ndim != 4 or conditions.shape[1] != self.inputs:
+            raise ShapeError(
+                f"generator: got conditions of shape {tuple(conditions.shape)}, expected "
+                f"(n, {self.inputs}, y, x)"
+            )
+        rows, columns = conditions.shape[-2:]
+        padded = _filled(conditions, self.step)
+        noise = padded[:, -1:] if self.spec.noise else None
+        image: Tensor = self.head(self.features(padded[:, : self.inputs - self.spec.noise]), noise)
+        return image[..., :rows, :columns]
+
+    def features(self, conditions: Tensor) -> Tensor:
+        """What the image is made of, ``(n, channels, y, x)``; sides are multiples of the step."""
+        found: Tensor = self.body(conditions)
+        return found
+
+
+class LocalEnhancer(Generator):
+    """Twice the resolution of a global generator, whose features it adds to its own.
+
+    The global generator sees the conditions at half the size. It is trained alone first, see
+    :meth:`coarse`.
+    """
+
+    def __init__(self, spec: GeneratorSpec, inputs: int) -> None:
+        super().__init__(spec, inputs)
+        width = spec.channels // 2
+        self.lower = nn.Sequential(
+            _conv(inputs - spec.noise, width, 7), _conv(width, 2 * width, 3, stride=2)
+        )
+        self.upper = nn.Sequential(
+            *(_Residual(2 * width) for _ in range(spec.enhancer_blocks)),
+            _raise(2 * width, width, spec.upsampling),
+        )
+        self.fine = _Head(width, spec.noise)
+        self.reach = 2 * self.reach + 2 * (2 * spec.enhancer_blocks + 4) + 6
+        self.step *= 2
+
+    def forward(self, conditions: Tensor) -> Tensor:
+        """As :meth:`Generator.forward`."""
+        if conditions.ndim != 4 or conditions.shape[1] != self.inputs:
+            return super().forward(conditions)  # which says what is wrong
+        rows, columns = conditions.shape[-2:]
+        padded = _filled(conditions, self.step)
+        seen = padded[:, : self.inputs - self.spec.noise]
+        coarse = self.features(halved(seen))
+        features = self.upper(self.lower(seen) + coarse)
+        noise = padded[:, -1:] if self.spec.noise else None
+        image: Tensor = self.fine(features, noise)
+        return image[..., :rows, :columns]
+
+    def coarse(self, conditions: Tensor) -> Tensor:
+        """The global generator's own image of conditions at half the size."""
+        found: Tensor = Generator.forward(self, conditions)
+        return found
+
+
+def build_generator(
+    spec: GeneratorSpec, inputs: int, *, generator: torch.Generator | None = None
+) -> Generator:
+    """A generator of that spec, its weights drawn as published: normal, deviation 0.02.
+
+    Args:
+        spec: Sizes.
+        inputs: Channels of the conditions, the noise included.
+        generator: Decides the draw; without one the weights stay as PyTorch draws them.
+    """
+    made = LocalEnhancer(spec, inputs) if spec.enhancer else Generator(spec, inputs)
+    if generator is not None:
+        draw_weights(made, generator)
+    return made
+
+
+@torch.no_grad()
+def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
+    """Weights from N(0, 0.02²), biases zero; noise starts white and weak."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+            part.weight.normal_(0.0, 0.02, generator=generator)
+            if part.bias is not None:
+                part.bias.zero_()
+    for part in module.modules():
+        if isinstance(part, _Head) and part.kernel is not None and part.strength is not None:
+            part.kernel.weight.zero_()
+            part.kernel.weight[..., NOISE_KERNEL // 2, NOISE_KERNEL // 2] = 1.0
+            assert part.strength.bias is not None
+            part.strength.bias.fill_(-3.0)  # softplus(-3) is a twentieth of the range
+
+
+def freeze_norms(module: nn.Module, frozen: bool = True) -> None:
+    """Use the averaged statistics of all normalisations from now on, or no longer."""
+    for part in module.modules():
+        if isinstance(part, FrozenNorm):
+            part.frozen = frozen
+
+
+def generator_tensors(spec: GeneratorSpec, inputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of each tensor of a generator, without making one."""
+    with torch.device("meta"):
+        made = build_generator(spec, inputs)
+    for name, tensor in made.state_dict().items():
+        yield name, tuple(tensor.shape)
+
+
+def halved(images: Tensor) -> Tensor:
+    """Images ``(n, c, y, x)`` at half the size, averaged over 3 × 3 pixels."""
+    return functional.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
+
+
+def _filled(images: Tensor, step: int) -> Tensor:
+    """``images`` reflected beyond their last row and column, to multiples of the step.
+
+    Sides are at least twice the step, so that the lowest resolution has something to reflect.
+    """
+    for axis in (-2, -1):
+        have = images.shape[axis]
+        missing = max(-(-have // step), 2) * step - have
+        while missing:
+            # A reflection is at most as wide as the image without its edge; a pixel is repeated.
+            part = min(missing, max(have - 1, 1))
+            pad = (0, part) if axis == -1 else (0, 0, 0, part)
+            images = functional.pad(images, pad, mode="reflect" if have > 1 else "replicate")
+            missing -= part
+            have += part
+    return images
+
+
+class Discriminators(nn.Module):
+    """Patch discriminators, each of which sees half the resolution of the one before.
+
+    Source: Wang et al. 2018, section 3.2; Isola et al. 2017 for the patches. Normalisation is by
+    instance throughout: they are not used once training is over.
+    """
+
+    def __init__(self, inputs: int, channels: int, layers: int, scales: int) -> None:
+        """Set up ``scales`` discriminators.
+
+        Args:
+            inputs: Channels of conditions and image together.
+            channels: Of the first layer; they double from layer to layer.
+            layers: Layers of stride 2.
+            scales: How many discriminators.
+        """
+        super().__init__()
+        self.scales = nn.ModuleList(_patches(inputs, channels, layers) for _ in range(scales))
+
+    def forward(self, conditions: Tensor, image: Tensor) -> list[list[Tensor]]:
+        """What each discriminator makes of ``image`` given its conditions.
+
+        Args:
+            conditions: ``(n, c, y, x)``, without noise.
+            image: ``(n, 1, y, x)``.
+
+        Returns:
+            For each discriminator the features of its layers, ``(n, channels, y', x')``, the
+            verdict on each patch last.
+        """
+        seen = torch.cat([conditions, image], dim=1)
+        found = []
+        for i, scale in enumerate(self.scales):
+            if i:
+                seen = halved(seen)
+            features = [seen]
+            for layer in scale:  # type: ignore[attr-defined]
+                features.append(layer(features[-1]))
+            found.append(features[1:])
+        return found
+
+
+def _patches(inputs: int, channels: int, layers: int) -> nn.Sequential:
+    widths: Sequence[int] = [min(channels * 2**i, MOST_CHANNELS) for i in range(layers + 1)]
+    parts = [
+        nn.Sequential(
+            nn.Conv2d(inputs, widths[0], 4, stride=2, padding=2), nn.LeakyReLU(0.2, inplace=True)
+        )
+    ]
+    for i in range(1, layers + 1):
+        parts.append(
+            nn.Sequential(
+                nn.Conv2d(widths[i - 1], widths[i], 4, stride=2 if i < layers else 1, padding=2),
+                nn.InstanceNorm2d(widths[i]),
+                nn.LeakyReLU(0.2, inplace=True),
+            )
+        )
+    return nn.Sequential(*parts, nn.Conv2d(widths[-1], 1, 4, padding=2))
