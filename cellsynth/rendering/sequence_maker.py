@@ -15,19 +15,18 @@ from cellsynth.field.model import CellModel
 from cellsynth.formats.ctc import CTCWriter
 from cellsynth.formats.ctc_names import sequence_name
 from cellsynth.formats.ctc_validate import validate_ctc
+from cellsynth.formats.making import Record
+from cellsynth.formats.manifest import PART
 from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.bundle import Bundle
-from cellsynth.rendering.manifest import PART
 from cellsynth.rendering.options import Event, GenerateOptions
 from cellsynth.rendering.sequence import LabelledSequence, draw_cell
 
-__all__ = ["Record", "SequenceMaker"]
+__all__ = ["SequenceMaker"]
 
 # Frames that wait to be compressed and written, per worker: bounds memory.
 WAITING = 3
-
-Record = dict[str, Any]
 
 
 class SequenceMaker:

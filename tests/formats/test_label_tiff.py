@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from cellsynth.errors import InputError, ShapeError, StorageError
-from cellsynth.formats import label_tiff
+from cellsynth.formats import label_tiff, tiff_writing
 from cellsynth.formats.label_tiff import (
     read_frame_interval_s,
     read_labels,
@@ -136,7 +136,7 @@ def test_a_single_slice_is_a_flat_image(tmp_path: Path, crop) -> None:
 
 def test_a_file_above_4_gib_is_bigtiff(tmp_path: Path, crop, monkeypatch) -> None:
     classic = write(tmp_path / "a.tif", crop)
-    monkeypatch.setattr(label_tiff, "_CLASSIC_LIMIT", 1000)
+    monkeypatch.setattr(tiff_writing, "_CLASSIC_LIMIT", 1000)
     big = write(tmp_path / "b.tif", crop, frame_interval_s=60)
     with tifffile.TiffFile(classic) as one, tifffile.TiffFile(big) as other:
         assert (one.is_bigtiff, other.is_bigtiff) == (False, True)
@@ -151,7 +151,9 @@ def test_every_offset_in_the_file_points_where_it_should(tmp_path: Path, crop, b
     """No two parts overlap and no byte is unused: what a stricter reader would check."""
     strips, strip_of_page = label_tiff._compress(crop, SHAPE, OFFSET)
     text = b"ImageJ=1.11a\n\0"
-    head = label_tiff._directories(SHAPE, (1.0, 0.09, 0.2), text, strips, strip_of_page, big=big)
+    head = tiff_writing._directories(
+        SHAPE, 16, (1.0, 0.09, 0.2), text, strips, strip_of_page, big=big
+    )
     path = tmp_path / "a.tif"
     path.write_bytes(head + b"".join(strips))
     spans = {(0, 16 if big else 8)}
