@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.errors import BundleError, CellsynthError, InputError, InUseError, StorageError
+from cellsynth.errors import (
+    BundleError,
+    CellsynthError,
+    InputError,
+    InUseError,
+    MissingError,
+    StorageError,
+)
 from cellsynth.presets.container import Container, open_container
 from cellsynth.presets.judge import judge
 from cellsynth.presets.models import Preset
@@ -24,6 +31,7 @@ from cellsynth.presets.tensors import (
     decode_tensors,
     encode_tensors,
     expected_tensors,
+    expected_texture,
     refuse_pickle,
 )
 from cellsynth.presets.toml import parse_toml, to_toml, with_nones
@@ -40,6 +48,7 @@ __all__ = [
 
 PRESET = "preset.toml"
 SHAPE = "shape.safetensors"
+TEXTURE = "texture.safetensors"
 CARD = "CARD.md"
 EVALUATION = "evaluation.json"
 PREVIEW = "preview.png"
@@ -71,6 +80,18 @@ class Bundle:
     def tensors(self) -> Tensors:
         """Weights, codes and rotations by name, see :func:`expected_tensors`; fresh arrays."""
         return _tensors(self.preset, self.contents[SHAPE])
+
+    def texture_tensors(self) -> Tensors:
+        """Weights of the texture's generator by name, see ``expected_texture``; fresh arrays.
+
+        Raises:
+            MissingError: The preset has no texture.
+        """
+        if self.preset.texture is None:
+            raise MissingError(
+                f"preset {self.preset.name} has no texture; learn one with cellsynth train-texture"
+            )
+        return _texture(self.preset, self.contents[TEXTURE])
 
     def card(self) -> str:
         """``CARD.md``, empty where the bundle has none."""
@@ -118,6 +139,11 @@ def read_bundle(path: Path | str) -> Bundle:
     where = f"preset {preset.name}"
     if SHAPE not in preset.files:
         raise BundleError(f"{where}: files.{SHAPE} is missing; a preset cannot do without")
+    if (preset.texture is None) != (TEXTURE not in preset.files):
+        has, lacks = f"files.{TEXTURE}", "texture"
+        if preset.texture is not None:
+            has, lacks = lacks, has
+        raise BundleError(f"{where}: {lacks} is missing, though there is {has}")
     for name in container.names:
         refuse_pickle(b"", f"{where}: {name}")
     contents = {}
@@ -133,6 +159,8 @@ def read_bundle(path: Path | str) -> Bundle:
                 "it was altered or damaged, get the bundle again"
             )
     _tensors(preset, contents[SHAPE])
+    if preset.texture is not None:
+        _texture(preset, contents[TEXTURE])
     return Bundle(preset, Path(path), toml, contents)
 
 
@@ -144,6 +172,7 @@ def write_bundle(
     card: str,
     evaluation: Mapping[str, Any],
     preview: bytes | None = None,
+    texture: Mapping[str, NDArray[np.floating]] | None = None,
     overwrite: bool = False,
 ) -> Bundle:
     """Write a bundle under a temporary name, read it back, and rename it to ``folder``.
@@ -156,6 +185,7 @@ def write_bundle(
         card: Markdown.
         evaluation: Plain numbers, texts, lists and dicts; NaN is refused.
         preview: PNG.
+        texture: Weights of the texture's generator, where ``preset.texture`` is there.
         overwrite: Replace the preset that lies there. Anything else is never replaced.
 
     Returns:
@@ -171,6 +201,10 @@ def write_bundle(
     expected = expected_tensors(preset.field, preset.training.sequences)
     where = f"preset {preset.name}"
     files = {SHAPE: encode_tensors(tensors, expected, where), CARD: card.encode()}
+    if preset.texture is not None:
+        files[TEXTURE] = encode_tensors(texture or {}, expected_texture(preset.texture), where)
+    elif texture is not None:
+        raise BundleError(f"{where}: texture is missing, though there are tensors for it")
     try:
         text = json.dumps(evaluation, indent=2, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -250,3 +284,10 @@ def _preset(container: Container) -> tuple[Preset, bytes]:
 def _tensors(preset: Preset, data: bytes) -> Tensors:
     expected = expected_tensors(preset.field, preset.training.sequences)
     return decode_tensors(data, expected, f"preset {preset.name}: {SHAPE}")
+
+
+def _texture(preset: Preset, data: bytes) -> Tensors:
+    assert preset.texture is not None  # the caller has looked
+    return decode_tensors(
+        data, expected_texture(preset.texture), f"preset {preset.name}: {TEXTURE}"
+    )

@@ -12,9 +12,15 @@ from safetensors import SafetensorError
 
 from cellsynth.errors import BundleError
 from cellsynth.presets.judge import nearest
-from cellsynth.presets.models import FieldSpec
+from cellsynth.presets.models import FieldSpec, TextureSpec
 
-__all__ = ["decode_tensors", "encode_tensors", "expected_tensors", "refuse_pickle"]
+__all__ = [
+    "decode_tensors",
+    "encode_tensors",
+    "expected_tensors",
+    "expected_texture",
+    "refuse_pickle",
+]
 
 Tensors = dict[str, NDArray[np.float32]]
 
@@ -33,6 +39,63 @@ def expected_tensors(spec: FieldSpec, n_sequences: int) -> dict[str, tuple[int, 
         shapes[f"field.layers.{i}.weight"] = (out, inputs)
         shapes[f"field.layers.{i}.bias"] = (out,)
     return {**shapes, "latents": (n_sequences, spec.latent_dim), "rotations": (n_sequences, 3)}
+
+
+def expected_texture(spec: TextureSpec) -> dict[str, tuple[int, ...]]:
+    """Shape of every tensor of a texture's generator, by name.
+
+    Convolutions have ``weight`` and ``bias``, the normalisation after one ``mean`` and ``var``.
+    """
+    net = spec.generator
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def normed(conv: str, norm: str, inputs: int, outputs: int, *, size: int = 3) -> None:
+        shapes[f"{conv}.weight"] = (outputs, inputs, size, size)
+        shapes[f"{conv}.bias"] = (outputs,)
+        shapes[f"{norm}.mean"] = shapes[f"{norm}.var"] = (outputs,)
+
+    def residual(name: str, width: int) -> None:
+        for half in ("first", "second"):
+            normed(f"{name}.{half}.1", f"{name}.{half}.2", width, width)
+
+    def raised(name: str, inputs: int, outputs: int) -> None:
+        if net.upsampling == "resize":
+            normed(f"{name}.1.1", f"{name}.1.2", inputs, outputs)
+        else:
+            normed(f"{name}.0", f"{name}.1", inputs, outputs)
+            shapes[f"{name}.0.weight"] = (inputs, outputs, 3, 3)  # transposed
+
+    def head(name: str, width: int) -> None:
+        shapes[f"{name}.image.weight"] = (1, width, 7, 7)
+        shapes[f"{name}.image.bias"] = (1,)
+        if net.noise:
+            shapes[f"{name}.strength.weight"] = (1, width, 1, 1)
+            shapes[f"{name}.strength.bias"] = (1,)
+            shapes[f"{name}.kernel.weight"] = (1, 1, 5, 5)
+
+    seen = spec.inputs - net.noise
+    width, layer = net.channels, 0
+    normed("body.0.1", "body.0.2", seen, width, size=7)
+    for layer in range(1, net.downsamplings + 1):
+        normed(f"body.{layer}.1", f"body.{layer}.2", width, 2 * width)
+        width *= 2
+    for _ in range(net.blocks):
+        layer += 1
+        residual(f"body.{layer}", width)
+    for _ in range(net.downsamplings):
+        layer += 1
+        raised(f"body.{layer}", width, width // 2)
+        width //= 2
+    head("head", width)
+    if net.enhancer:
+        half = width // 2
+        normed("lower.0.1", "lower.0.2", seen, half, size=7)
+        normed("lower.1.1", "lower.1.2", half, width)
+        for i in range(net.enhancer_blocks):
+            residual(f"upper.{i}", width)
+        raised(f"upper.{net.enhancer_blocks}", width, half)
+        head("fine", half)
+    return shapes
 
 
 def encode_tensors(

@@ -10,14 +10,16 @@ Conditional GANs", sections 3.1 to 3.3 and the appendix on architectures.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from cellsynth.errors import ShapeError
-from cellsynth.presets.texture import GeneratorSpec
+from cellsynth.presets.texture import GeneratorSpec, TextureSpec
 
 __all__ = [
     "Discriminators",
@@ -25,8 +27,11 @@ __all__ = [
     "Generator",
     "LocalEnhancer",
     "build_generator",
+    "draw_weights",
+    "fold_norms",
     "freeze_norms",
-    "generator_tensors",
+    "halved",
+    "load_generator",
 ]
 
 NOISE_KERNEL = 5  # pixels; a camera's noise is nearly white, what is resampled or projected is not
@@ -79,9 +84,7 @@ def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequentia
 def _raise(inputs: int, outputs: int, how: str) -> nn.Sequential:
     """Twice the resolution."""
     if how == "resize":
-        return nn.Sequential(
-            nn.Upsample(scale_factor=2, mode="nearest"), *_conv(inputs, outputs, 3)
-        )
+        return nn.Sequential(nn.Upsample(scale_factor=2, mode="nearest"), _conv(inputs, outputs, 3))
     return nn.Sequential(
         nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1),
         FrozenNorm(outputs),
@@ -153,9 +156,9 @@ class Generator(nn.Module):
             width //= 2
         self.body = nn.Sequential(*layers)
         self.head = _Head(width, spec.noise)
-        # First and last layer 3 pixels each; a block 2, the layers on the way 1 at their own
-        # resolution, and as much again for positions that a coarse pixel stands for.
-        self.reach = 6 + self.step * (2 * spec.blocks + 4)
+        # Of the lowest resolution's pixels two for a block; three for all layers on the way down
+        # and up, the first one's 3 pixels included; the last layer's 3 pixels.
+        self.reach = 3 + self.step * (2 * spec.blocks + 3)
 
     def forward(self, conditions: Tensor) -> Tensor:
         """An image of conditions.
@@ -205,7 +208,7 @@ class LocalEnhancer(Generator):
             _raise(2 * width, width, spec.upsampling),
         )
         self.fine = _Head(width, spec.noise)
-        self.reach = 2 * self.reach + 2 * (2 * spec.enhancer_blocks + 4) + 6
+        self.reach = 2 * self.reach + 4 * spec.enhancer_blocks + 4
         self.step *= 2
 
     def forward(self, conditions: Tensor) -> Tensor:
@@ -266,12 +269,42 @@ def freeze_norms(module: nn.Module, frozen: bool = True) -> None:
             part.frozen = frozen
 
 
-def generator_tensors(spec: GeneratorSpec, inputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and shape of each tensor of a generator, without making one."""
-    with torch.device("meta"):
-        made = build_generator(spec, inputs)
-    for name, tensor in made.state_dict().items():
-        yield name, tuple(tensor.shape)
+def fold_norms(module: nn.Module) -> None:
+    """Put frozen normalisations into the convolutions before them, which is faster and the same.
+
+    In place; such a network can be used, no longer trained.
+    """
+    for part in module.modules():
+        if not isinstance(part, nn.Sequential):
+            continue
+        for i in range(1, len(part)):
+            norm, before = part[i], part[i - 1]
+            if isinstance(norm, FrozenNorm) and isinstance(before, nn.Conv2d | nn.ConvTranspose2d):
+                assert before.bias is not None
+                scale = torch.rsqrt(norm.var + EPSILON)
+                out = 0 if isinstance(before, nn.Conv2d) else 1
+                shape = [-1 if axis == out else 1 for axis in range(4)]
+                with torch.no_grad():
+                    before.weight.mul_(scale.view(shape))
+                    before.bias.sub_(norm.mean).mul_(scale)
+                part[i] = nn.Identity()
+
+
+def load_generator(
+    spec: TextureSpec, tensors: Mapping[str, NDArray[np.float32]], device: str = "cpu"
+) -> Generator:
+    """The generator of a preset, ready for use: frozen, folded, without gradients.
+
+    Args:
+        spec: The preset's texture.
+        tensors: Its weights, see :func:`~cellsynth.presets.tensors.expected_texture`.
+        device: Torch device.
+    """
+    made = build_generator(spec.generator, spec.inputs)
+    made.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()})
+    freeze_norms(made)
+    fold_norms(made)
+    return made.requires_grad_(False).eval().to(device)
 
 
 def halved(images: Tensor) -> Tensor:
@@ -290,7 +323,7 @@ def _filled(images: Tensor, step: int) -> Tensor:
         while missing:
             # A reflection is at most as wide as the image without its edge; a pixel is repeated.
             part = min(missing, max(have - 1, 1))
-            pad = (0, part) if axis == -1 else (0, 0, 0, part)
+            pad = (0, part, 0, 0) if axis == -1 else (0, 0, 0, part)
             images = functional.pad(images, pad, mode="reflect" if have > 1 else "replicate")
             missing -= part
             have += part
