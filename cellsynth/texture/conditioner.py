@@ -48,7 +48,7 @@ class FrameConditions:
         """
         s = self.settings
         flat = self.projected if projected is None else projected
-        grain = self._grain(self.labels, (0, 0, 0))
+        grain = self._grain(self.labels, None)
         if grain.ndim == 3:
             grain = project_values(grain, self.labels, flat)
         y, x = s.voxel_size_um[-2:]
@@ -74,7 +74,9 @@ class FrameConditions:
         grain[mine] = self._grain(labels[mine], (begin, 0, 0))
         return conditions_3d(labels, grain, (z, y, x), s.reach_um)[mine]
 
-    def _grain(self, labels: NDArray[Any], offset: tuple[int, int, int]) -> NDArray[np.float32]:
+    def _grain(
+        self, labels: NDArray[Any], offset: tuple[int, int, int] | None
+    ) -> NDArray[np.float32]:
         s = self.settings
         found: NDArray[np.float32] = cell_grain(
             labels,
