@@ -1,0 +1,311 @@
+"""A simulated microscope: labels in, counts of a camera out.
+
+Three stages, each a physical one: the density of the label in the cells (:mod:`fluorophores`), the
+light of each plane once the point spread function has blurred it (:mod:`psf`), and what the camera
+counts (:mod:`camera`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft
+
+from cellsynth.errors import InputError, ShapeError
+from cellsynth.geometry import Index, Triple
+from cellsynth.texture.camera import count_dtype, expose
+from cellsynth.texture.fluorophores import fluorophore_density
+from cellsynth.texture.grain import Grain
+from cellsynth.texture.poses import CellPose
+from cellsynth.texture.profiles import Background, OpticsProfile
+from cellsynth.texture.psf import psf_kernel
+
+__all__ = ["Microscope", "convolve"]
+
+# Voxels of one transform: four arrays of this size in float32 are half a gigabyte.
+_TRANSFORM = 1 << 25
+# What is random of a sequence besides its cells' grain; no label has these numbers.
+_BACKGROUND, _BRIGHTNESS, _NOISE = 1 << 16, (1 << 16) + 1, (1 << 16) + 2
+
+
+@dataclass(frozen=True)
+class Microscope:
+    """The microscope of a profile."""
+
+    profile: OpticsProfile
+
+    def image(
+        self,
+        labels: NDArray[Any],
+        poses: Mapping[int, CellPose],
+        voxel_size_um: Triple,
+        *,
+        seed: int,
+        sequence: int,
+        frame: int,
+        frames_to_division: Mapping[int, int] | None = None,
+        frames_since_division: Mapping[int, int] | None = None,
+        offset: Index = (0, 0, 0),
+    ) -> NDArray[Any]:
+        """One frame as a stack: every plane of the labels, in focus in its turn.
+
+        Args:
+            labels: ``(z, y, x)``, background 0; a frame, or a part with all that shines into it.
+            poses: Pose of every label in this frame, see :class:`PoseTracker`.
+            voxel_size_um: Voxel size in z, y, x.
+            seed: Seed of the data set.
+            sequence: Number of the sequence.
+            frame: Number of the frame, from 0: bleaching, and noise of its own.
+            frames_to_division: Of labels that divide, the frames to go, 1 in their last.
+            frames_since_division: Of labels born by a division, the frames since their first.
+            offset: Where ``labels[0, 0, 0]`` lies in the frame, in voxels.
+
+        Returns:
+            uint8 or uint16, shaped as ``labels``.
+
+        Raises:
+            ShapeError: ``labels`` is not 3D.
+            InputError: A label has no pose, or the frame's number is below 0.
+        """
+        light = self._light(
+            labels,
+            poses,
+            voxel_size_um,
+            seed,
+            sequence,
+            frame,
+            frames_to_division,
+            frames_since_division,
+            offset,
+        )
+        counts = np.empty(labels.shape, count_dtype(self.profile.camera))
+        for z, plane in self._planes(light, range(len(labels)), seed, sequence, frame):
+            counts[z] = plane
+        return counts
+
+    def image_of_projection(
+        self,
+        labels: NDArray[Any],
+        poses: Mapping[int, CellPose],
+        voxel_size_um: Triple,
+        *,
+        seed: int,
+        sequence: int,
+        frame: int,
+        frames_to_division: Mapping[int, int] | None = None,
+        frames_since_division: Mapping[int, int] | None = None,
+        offset: Index = (0, 0, 0),
+    ) -> NDArray[Any]:
+        """One frame as the maximum projection of a stack, ``(y, x)``.
+
+        Arguments and errors are those of :meth:`image`. The stack's planes are ``z_step_um``
+        apart, or as far as those of the labels where these are farther apart: what a maximum
+        makes of noise depends on how many planes it is taken over.
+        """
+        light = self._light(
+            labels,
+            poses,
+            voxel_size_um,
+            seed,
+            sequence,
+            frame,
+            frames_to_division,
+            frames_since_division,
+            offset,
+        )
+        every = max(1, round(self.profile.optics.z_step_um / voxel_size_um[0]))
+        # The same planes whatever part of the frame is given.
+        planes = range(-offset[0] % every, len(labels), every)
+        planes = planes or range(len(labels) // 2, len(labels) // 2 + 1)
+        counts = np.zeros(labels.shape[1:], count_dtype(self.profile.camera))
+        for _, plane in self._planes(light, planes, seed, sequence, frame):
+            np.maximum(counts, plane, out=counts)
+        return counts
+
+    def _light(
+        self,
+        labels: NDArray[Any],
+        poses: Mapping[int, CellPose],
+        voxel_size_um: Triple,
+        seed: int,
+        sequence: int,
+        frame: int,
+        frames_to_division: Mapping[int, int] | None,
+        frames_since_division: Mapping[int, int] | None,
+        offset: Index,
+    ) -> _Light:
+        if labels.ndim != 3:
+            raise ShapeError(f"microscope: labels must be (z, y, x), got shape {labels.shape}")
+        if frame < 0:
+            raise InputError(f"microscope: frame must be at least 0, got {frame}")
+        profile = self.profile
+        background = _background(
+            profile.background, labels.shape, voxel_size_um, (seed, sequence, _BACKGROUND), offset
+        )
+        kernel = psf_kernel(profile.optics, voxel_size_um)
+        box = _lit(labels, kernel.shape)
+        if box is None:
+            return _Light(None, np.zeros((0, 0, 0), np.float32), background, offset[0])
+        first = tuple(o + s.start for o, s in zip(offset, box, strict=True))
+        density = fluorophore_density(
+            labels[box],
+            poses,
+            voxel_size_um,
+            profile.fluorophore,
+            seed=seed,
+            sequence=sequence,
+            frames_to_division=frames_to_division,
+            frames_since_division=frames_since_division,
+            offset=first,
+        )
+        brightness = profile.brightness
+        draw = np.random.default_rng([seed, sequence, _BRIGHTNESS]).standard_normal()
+        photons = brightness.photons * np.exp(brightness.variation * draw)
+        photons *= (1 - brightness.bleaching) ** frame
+        blurred = convolve(density, kernel)
+        np.maximum(blurred, 0, out=blurred)  # a transform leaves rounding below 0
+        blurred *= np.float32(photons)
+        return _Light(box, blurred, background, offset[0])
+
+    def _planes(
+        self, light: _Light, planes: range, seed: int, sequence: int, frame: int
+    ) -> Iterator[tuple[int, NDArray[Any]]]:
+        for z in planes:
+            # A plane's noise does not depend on the planes that are taken besides.
+            rng = np.random.default_rng([seed, sequence, _NOISE, frame, light.first_plane + z])
+            yield z, expose(light.plane(z), self.profile.camera, rng)
+
+
+@dataclass(frozen=True)
+class _Light:
+    """Expected photoelectrons: of cells, in a box outside which there are none; and everywhere."""
+
+    box: tuple[slice, ...] | None
+    of_cells: NDArray[np.float32]
+    background: _Haze
+    first_plane: int
+
+    def plane(self, z: int) -> NDArray[np.float32]:
+        electrons = self.background.plane(z)
+        if self.box is not None and self.box[0].start <= z < self.box[0].stop:
+            electrons[self.box[1:]] += self.of_cells[z - self.box[0].start]
+        return electrons
+
+
+@dataclass(frozen=True)
+class _Haze:
+    """Background: values on a coarse lattice, and where each plane, row and column lies on it."""
+
+    values: NDArray[np.float32]
+    places: tuple[NDArray[np.float64], ...]
+
+    def plane(self, z: int) -> NDArray[np.float32]:
+        plane = _linear(self.values, self.places[0][z : z + 1])[0]
+        rows = _linear(plane, self.places[1])
+        return np.ascontiguousarray(_linear(rows.T, self.places[2]).T)
+
+
+def _background(
+    background: Background,
+    shape: tuple[int, ...],
+    voxel_size_um: Triple,
+    key: tuple[int, int, int],
+    offset: Index,
+) -> _Haze:
+    """A lognormal haze, the same in every frame of a sequence; even where it is to be even."""
+    even = background.unevenness == 0
+    # Four lattice points to a feature: a straight line between two is close to the noise.
+    step_um = np.inf if even else background.feature_um / 4
+    places: list[NDArray[np.float64]] = []
+    axes = []
+    for n, size, start in zip(shape, voxel_size_um, offset, strict=True):
+        place = np.asarray((np.arange(n) + start) * (size / step_um), np.float64)
+        first = int(np.floor(place[0]))
+        axes.append(np.arange(first, int(np.floor(place[-1])) + 2))
+        places.append(place - first)
+    if even:
+        values = np.full((2, 2, 2), background.photons, np.float32)
+        return _Haze(values, tuple(places))
+    zyx = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) * step_um
+    grain = Grain(key)(zyx[..., ::-1], background.feature_um, octaves=1)
+    uneven = background.unevenness
+    values = background.photons * np.exp(uneven * grain - uneven**2 / 2)
+    return _Haze(values.astype(np.float32), tuple(places))
+
+
+def _linear(values: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Values between those of the first axis."""
+    low = np.minimum(places.astype(np.intp), len(values) - 2)
+    share = (places - low).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1))
+    return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
+
+
+def _lit(labels: NDArray[Any], kernel: tuple[int, ...]) -> tuple[slice, ...] | None:
+    """The part of the array that light of the cells reaches, None where there are no cells."""
+    flat = np.any(labels, axis=0)
+    lines = (np.any(labels, axis=(1, 2)), np.any(flat, axis=1), np.any(flat, axis=0))
+    box = []
+    for axis, (n, line) in enumerate(zip(labels.shape, lines, strict=True)):
+        found = np.flatnonzero(line)
+        if not len(found):
+            return None
+        reach = kernel[axis] // 2
+        box.append(slice(max(0, int(found[0]) - reach), min(n, int(found[-1]) + reach + 1)))
+    return tuple(box)
+
+
+def convolve(values: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """``values`` blurred by ``kernel``, zeros around; same shape.
+
+    By Fourier transforms of blocks that overlap by the kernel, so that memory stays bounded;
+    blocks without light cost nothing.
+
+    Args:
+        values: ``(z, y, x)`` float32.
+        kernel: ``(z, y, x)`` float32 of odd shape.
+    """
+    reach = np.array(kernel.shape) // 2
+    whole = np.array(values.shape)
+    core = _block(whole, reach)
+    size = tuple(_transform(core, reach).tolist())
+    spectrum = fft.rfftn(kernel, size)
+    blurred = np.zeros(values.shape, np.float32)
+    for corner in product(*(range(0, n, c) for n, c in zip(whole, core, strict=True))):
+        start = np.array(corner)
+        stop = np.minimum(start + core, whole)
+        low, high = np.maximum(start - reach, 0), np.minimum(stop + reach, whole)
+        part = values[_box(low, high)]
+        if not part.any():
+            continue
+        padded = np.zeros(size, np.float32)
+        padded[_box(low - start + reach, high - start + reach)] = part
+        # The kernel's first voxel, not its middle, stands at 0, so results lie ``reach`` further
+        # on; what wraps around the end falls on the first ``2 · reach``, which are not looked at.
+        wide = fft.irfftn(fft.rfftn(padded) * spectrum, size)
+        blurred[_box(start, stop)] = wide[_box(2 * reach, stop - start + 2 * reach)]
+    return blurred
+
+
+def _block(whole: NDArray[np.int64], reach: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Shape of the blocks: such that a transform is not too large, and all together least."""
+    core = whole.copy()
+    while _transform(core, reach).prod() > _TRANSFORM and core.max() > 1:
+        halved = [np.where(np.arange(3) == axis, -(-core // 2), core) for axis in range(3)]
+        work = [(-(-whole // c)).prod() * _transform(c, reach).prod() for c in halved]
+        possible = [axis for axis in range(3) if core[axis] > 1]
+        core = halved[min(possible, key=lambda axis: float(work[axis]))]
+    return core
+
+
+def _transform(core: NDArray[np.int64], reach: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Shape of the transform of a block: the block, and what shines into it."""
+    return np.array([fft.next_fast_len(int(n), real=True) for n in core + 2 * reach])
+
+
+def _box(low: NDArray[np.int64], high: NDArray[np.int64]) -> tuple[slice, ...]:
+    return tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
