@@ -66,6 +66,8 @@ def test_the_wheel_holds_package_presets_and_licence(wheel):
         names = archive.namelist()
     assert "cellsynth/py.typed" in names
     assert "cellsynth/cli/app.py" in names
+    for path in (ROOT / "cellsynth" / "texture" / "profiles").glob("*.toml"):
+        assert f"cellsynth/texture/profiles/{path.name}" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "docs/", "presets/"))]
     for path in (ROOT / "presets").glob("*/*"):
