@@ -117,3 +117,12 @@ def test_a_profile_is_written_and_read_without_loss():
     for profile in shipped_profiles().values():
         assert OpticsProfile.model_validate(profile.model_dump()) == profile
         assert hash(profile.optics) == hash(profile.optics.model_copy())
+
+
+def test_every_key_is_explained():
+    text = (Path(__file__).parents[2] / "docs" / "optics.md").read_text(encoding="utf-8")
+    for profile in shipped_profiles().values():
+        for section in ("optics", "fluorophore", "brightness", "background", "camera"):
+            assert f"[{section}]" in text
+            for key in type(getattr(profile, section)).model_fields:
+                assert f"`{key}`" in text
