@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cellsynth.errors import CellsynthError
 from cellsynth.formats.ctc_names import Folder, list_folder
-from cellsynth.formats.tiff_reading import FrameHeader, read_header, scan_labels
+from cellsynth.formats.tiff_reading import FrameHeader, check_pixels, read_header, scan_labels
 
 __all__ = ["Contents", "Image", "ImageReader", "list_contents"]
 
@@ -85,14 +85,20 @@ class ImageReader:
         self._known: dict[tuple[int, int, bool], Image] = {}
 
     def read(self, path: Path, *, labels: bool) -> Image:
-        """The file's header and, if asked for, its labels. Memory is one page; nothing raises."""
+        """The file's header and, if asked for, its labels; every page is decoded.
+
+        Memory is one page; nothing raises.
+        """
         try:
             status = path.stat()
             key = status.st_dev, status.st_ino, labels
             if key not in self._known:
                 header = read_header(path)
                 wanted = labels and header.problem is None
-                self._known[key] = Image(header, scan_labels(path) if wanted else None)
+                found = scan_labels(path) if wanted else None
+                if not labels and header.problem is None:
+                    check_pixels(path)  # a header says nothing of what is damaged behind it
+                self._known[key] = Image(header, found)
             return self._known[key]
         except (CellsynthError, OSError) as error:
             return Image(None, error=str(error).removeprefix(f"{path} "))

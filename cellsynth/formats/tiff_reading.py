@@ -31,6 +31,7 @@ from cellsynth.errors import (
 
 __all__ = [
     "FrameHeader",
+    "check_pixels",
     "distinct_labels",
     "read_frame_interval_s",
     "read_header",
@@ -114,6 +115,15 @@ def scan_labels(path: StrPath) -> frozenset[int]:
                 decoded.add(page.dataoffsets)
                 found |= distinct_labels(page.asarray(maxworkers=1))
         return frozenset(found)
+
+
+def check_pixels(path: StrPath) -> None:
+    """Decode every page of a frame, and keep none; raises as :func:`read_labels`."""
+    with _opened(path) as (_, series):
+        _frame_header(path, series)
+        for page in series.pages:
+            if page is not None:
+                page.asarray(maxworkers=1)
 
 
 def distinct_labels(labels: NDArray[Any]) -> set[int]:

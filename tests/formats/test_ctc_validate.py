@@ -17,6 +17,7 @@ from cellsynth.formats import ctc_scan
 from cellsynth.formats.ctc import CTCWriter, stage_results, write_ctc
 from cellsynth.formats.ctc_rules import RULES
 from cellsynth.formats.ctc_validate import Fault, validate_ctc
+from cellsynth.formats.image_tiff import write_image
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.formats.tiff_reading import read_labels
 
@@ -78,6 +79,20 @@ def cut(name: str) -> Callable[[Path], object]:
         data = (root / name).read_bytes()
         (root / name).unlink()
         (root / name).write_bytes(data[:-40])
+
+    return broken
+
+
+def spoil_pixels(name: str) -> Callable[[Path], object]:
+    """Damage what is compressed; the header stays as it is."""
+
+    def broken(root: Path) -> None:
+        image = np.random.default_rng(0).integers(0, 4000, (5, 9, 10)).astype(np.uint16)
+        (root / name).unlink()
+        write_image(root / name, image, voxel_size_um=(1, 1, 1))
+        data = bytearray((root / name).read_bytes())
+        data[-200:-150] = bytes(50)
+        (root / name).write_bytes(data)
 
     return broken
 
@@ -176,6 +191,8 @@ CASES = [
     Case("cut mask", cut(MASK), "unreadable", MASK, 3, None, "ends too early"),
     Case("cut image", both(images, cut("01/t003.tif")), "unreadable", "01/t003.tif", 3, None,
          "ends too early"),
+    Case("damaged image", both(images, spoil_pixels("01/t003.tif")), "unreadable", "01/t003.tif",
+         3, None, "is not a readable TIFF file"),
     Case("a text named mask", both(delete(MASK), lambda root: (root / MASK).write_text("x")),
          "unreadable", MASK, 3, None, "not a readable TIFF"),
     Case("a folder named mask", both(delete(MASK), folder(MASK)), "unreadable", MASK, 3, None,
@@ -320,6 +337,21 @@ def test_no_cell_at_all_is_legal(tmp_path: Path) -> None:
     blank = np.zeros((3, 4, 4), np.uint16)
     write_ctc(tmp_path, "01", [blank, blank], Lineage(()), voxel_size_um=(1, 1, 1))
     assert validate_ctc(tmp_path) == []
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_flat_images_are_validated_alike(tmp_path: Path, dtype: str) -> None:
+    frame = np.zeros((1, 6, 7), np.uint16)
+    frame[0, 2, 3] = 4
+    write_ctc(tmp_path, "01", [frame] * 3, Lineage((Tracklet(4, 0, 2),)), voxel_size_um=(1, 1, 1))
+    for t in range(3):
+        put(tmp_path / f"01/t{t:03d}.tif", np.full((6, 7), t, dtype))
+    assert validate_ctc(tmp_path) == []
+    put(tmp_path / "01/t001.tif", np.full((1, 7, 6), 1, dtype))
+    put(tmp_path / "01/t002.tif", np.full((2, 6, 7), 1, dtype))
+    (tmp_path / "01/t000.tif").rename(tmp_path / "01/t0000.tif")
+    found = {(f.frame, f.rule) for f in validate_ctc(tmp_path)}
+    assert found == {(1, "shape"), (2, "shape"), (0, "digits")}
 
 
 def test_flat_sets_are_validated_alike(tmp_path: Path) -> None:
