@@ -15,16 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
 from reporting import print_machine, print_table
+from running import run
 
 from cellsynth.formats.ctc import read_ctc, stage_results
 from cellsynth.formats.ctc_validate import validate_ctc
 
-SAMPLE_S = 0.1
 TRACCURACY = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -32,30 +30,6 @@ from traccuracy.loaders import load_ctc_data
 graph = load_ctc_data(sys.argv[1], run_checks=True).graph
 print([n for n in graph if graph.out_degree(n) > 1].__len__())
 """
-
-
-def resident(process: psutil.Process) -> int:
-    """Resident bytes of a process and all that it started."""
-    total = 0
-    with suppress(psutil.NoSuchProcess):
-        for one in (process, *process.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += one.memory_info().rss
-    return total
-
-
-def run(command: list[str]) -> tuple[float, int]:
-    """Wall seconds and peak resident bytes of a command; raises if it fails."""
-    began = time.perf_counter()
-    peak = 0
-    with subprocess.Popen(command, stdout=sys.stderr) as running:
-        process = psutil.Process(running.pid)
-        while running.poll() is None:
-            peak = max(peak, resident(process))
-            time.sleep(SAMPLE_S)
-    if running.returncode:
-        raise SystemExit(f"cellsynth generate ended with {running.returncode}")
-    return time.perf_counter() - began, peak
 
 
 def families(out: Path) -> tuple[int, int, int]:

@@ -8,7 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cellsynth.presets.models import Strategy
 
-__all__ = ["FitFlags", "GenerateFlags", "ImportFlags", "PhantomFlags", "TrainFlags"]
+__all__ = [
+    "FitFlags",
+    "GenerateFlags",
+    "ImportFlags",
+    "PhantomFlags",
+    "TextureFlags",
+    "TrainFlags",
+    "TrainTextureFlags",
+]
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Length = Annotated[float, Field(gt=0)]
@@ -83,4 +91,29 @@ class PhantomFlags(_Flags):
     count: int = Field(ge=1, le=1_000_000)
     frames: Frames
     voxel_size: Triple | None
+    seed: Seed
+
+
+class TextureFlags(_Flags):
+    """What ``texture`` was asked for."""
+
+    mode: Literal["mip", "3d"] | None
+    engine: Literal["gan", "optics"]
+    voxel_size: Triple | None
+    seed: Seed
+    workers: int | None = Field(ge=1, le=4096)
+
+
+class TrainTextureFlags(_Flags):
+    """What ``train-texture`` was asked for."""
+
+    mode: Literal["mip", "3d"] | None
+    steps: int | None = Field(ge=1)
+    crop: int | None = Field(ge=32, le=4096)
+    batch: int | None = Field(ge=1, le=256)
+    frames: Frames | None
+    kind: Literal["TRA", "SEG", "ST"] | None
+    voxel_size: Triple | None
+    grain: Length | None
+    reach: Length | None
     seed: Seed
