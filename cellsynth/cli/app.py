@@ -18,6 +18,7 @@ from cellsynth.cli.fit import fit
 from cellsynth.cli.generate import generate
 from cellsynth.cli.phantom import phantom
 from cellsynth.cli.presets import presets
+from cellsynth.cli.texture import texture
 from cellsynth.cli.train_preset import train_preset
 from cellsynth.cli.validate import validate
 from cellsynth.errors import CellsynthError
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(generate)
+app.command()(texture)
 app.command("train-preset")(train_preset)
 app.command()(fit)
 app.add_typer(presets, name="presets")
