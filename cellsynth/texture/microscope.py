@@ -7,10 +7,11 @@ counts (:mod:`camera`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,49 @@ from cellsynth.texture.poses import CellPose
 from cellsynth.texture.profiles import Background, OpticsProfile
 from cellsynth.texture.psf import psf_kernel
 
-__all__ = ["Microscope", "convolve"]
+__all__ = ["Light", "Microscope", "Moment", "convolve"]
 
 # Voxels of one transform: four arrays of this size in float32 are half a gigabyte.
 _TRANSFORM = 1 << 25
 # What is random of a sequence besides its cells' grain; no label has these numbers.
 _BACKGROUND, _BRIGHTNESS, _NOISE = 1 << 16, (1 << 16) + 1, (1 << 16) + 2
+
+
+class Moment(TypedDict):
+    """Which frame it is, see :meth:`Microscope.light`."""
+
+    seed: int
+    sequence: int
+    frame: int
+    frames_to_division: NotRequired[Mapping[int, int] | None]
+    frames_since_division: NotRequired[Mapping[int, int] | None]
+    offset: NotRequired[Index]
+
+
+@dataclass(frozen=True)
+class Light:
+    """Expected photoelectrons of a frame, plane by plane; made by :meth:`Microscope.light`.
+
+    Attributes:
+        box: The part of the frame that light of cells reaches, None where it is none.
+        of_cells: Light of the cells in that part.
+        haze: Background, everywhere.
+        key: Seed, sequence and frame.
+        first_plane: Where this part's first plane lies in the frame.
+    """
+
+    box: tuple[slice, ...] | None
+    of_cells: NDArray[np.float32]
+    haze: _Haze
+    key: tuple[int, int, int]
+    first_plane: int
+
+    def plane(self, z: int) -> NDArray[np.float32]:
+        """Expected photoelectrons in each pixel of plane ``z``, ``(y, x)``."""
+        electrons = self.haze.plane(z)
+        if self.box is not None and self.box[0].start <= z < self.box[0].stop:
+            electrons[self.box[1:]] += self.of_cells[z - self.box[0].start]
+        return electrons
 
 
 @dataclass(frozen=True)
@@ -44,6 +82,51 @@ class Microscope:
         labels: NDArray[Any],
         poses: Mapping[int, CellPose],
         voxel_size_um: Triple,
+        **moment: Unpack[Moment],
+    ) -> NDArray[Any]:
+        """One frame as a stack: every plane of the labels, in focus in its turn.
+
+        Arguments and errors are those of :meth:`light`.
+
+        Returns:
+            uint8 or uint16, shaped as ``labels``.
+        """
+        light = self.light(labels, poses, voxel_size_um, **moment)
+        counts = np.empty(labels.shape, count_dtype(self.profile.camera))
+        for z in range(len(labels)):
+            counts[z] = self._exposed(light, z)
+        return counts
+
+    def image_of_projection(
+        self,
+        labels: NDArray[Any],
+        poses: Mapping[int, CellPose],
+        voxel_size_um: Triple,
+        **moment: Unpack[Moment],
+    ) -> NDArray[Any]:
+        """One frame as the maximum projection of a stack.
+
+        Arguments and errors are those of :meth:`light`. The stack's planes are ``z_step_um``
+        apart, or as far as those of the labels where these are farther apart: what a maximum
+        makes of noise depends on how many planes it is taken over.
+
+        Returns:
+            ``(y, x)`` uint8 or uint16.
+        """
+        light = self.light(labels, poses, voxel_size_um, **moment)
+        every = max(1, round(self.profile.optics.z_step_um / voxel_size_um[0]))
+        # The same planes whatever part of the frame is given; of a thin part, its first.
+        planes = range(-light.first_plane % every, len(labels), every) or range(1)
+        counts = np.zeros(labels.shape[1:], count_dtype(self.profile.camera))
+        for z in planes:
+            np.maximum(counts, self._exposed(light, z), out=counts)
+        return counts
+
+    def light(
+        self,
+        labels: NDArray[Any],
+        poses: Mapping[int, CellPose],
+        voxel_size_um: Triple,
         *,
         seed: int,
         sequence: int,
@@ -51,8 +134,8 @@ class Microscope:
         frames_to_division: Mapping[int, int] | None = None,
         frames_since_division: Mapping[int, int] | None = None,
         offset: Index = (0, 0, 0),
-    ) -> NDArray[Any]:
-        """One frame as a stack: every plane of the labels, in focus in its turn.
+    ) -> Light:
+        """What the camera would count on average, were it without offset and gain.
 
         Args:
             labels: ``(z, y, x)``, background 0; a frame, or a part with all that shines into it.
@@ -65,136 +148,52 @@ class Microscope:
             frames_since_division: Of labels born by a division, the frames since their first.
             offset: Where ``labels[0, 0, 0]`` lies in the frame, in voxels.
 
-        Returns:
-            uint8 or uint16, shaped as ``labels``.
-
         Raises:
             ShapeError: ``labels`` is not 3D.
             InputError: A label has no pose, or the frame's number is below 0.
         """
-        light = self._light(
-            labels,
-            poses,
-            voxel_size_um,
-            seed,
-            sequence,
-            frame,
-            frames_to_division,
-            frames_since_division,
-            offset,
-        )
-        counts = np.empty(labels.shape, count_dtype(self.profile.camera))
-        for z, plane in self._planes(light, range(len(labels)), seed, sequence, frame):
-            counts[z] = plane
-        return counts
-
-    def image_of_projection(
-        self,
-        labels: NDArray[Any],
-        poses: Mapping[int, CellPose],
-        voxel_size_um: Triple,
-        *,
-        seed: int,
-        sequence: int,
-        frame: int,
-        frames_to_division: Mapping[int, int] | None = None,
-        frames_since_division: Mapping[int, int] | None = None,
-        offset: Index = (0, 0, 0),
-    ) -> NDArray[Any]:
-        """One frame as the maximum projection of a stack, ``(y, x)``.
-
-        Arguments and errors are those of :meth:`image`. The stack's planes are ``z_step_um``
-        apart, or as far as those of the labels where these are farther apart: what a maximum
-        makes of noise depends on how many planes it is taken over.
-        """
-        light = self._light(
-            labels,
-            poses,
-            voxel_size_um,
-            seed,
-            sequence,
-            frame,
-            frames_to_division,
-            frames_since_division,
-            offset,
-        )
-        every = max(1, round(self.profile.optics.z_step_um / voxel_size_um[0]))
-        # The same planes whatever part of the frame is given.
-        planes = range(-offset[0] % every, len(labels), every)
-        planes = planes or range(len(labels) // 2, len(labels) // 2 + 1)
-        counts = np.zeros(labels.shape[1:], count_dtype(self.profile.camera))
-        for _, plane in self._planes(light, planes, seed, sequence, frame):
-            np.maximum(counts, plane, out=counts)
-        return counts
-
-    def _light(
-        self,
-        labels: NDArray[Any],
-        poses: Mapping[int, CellPose],
-        voxel_size_um: Triple,
-        seed: int,
-        sequence: int,
-        frame: int,
-        frames_to_division: Mapping[int, int] | None,
-        frames_since_division: Mapping[int, int] | None,
-        offset: Index,
-    ) -> _Light:
         if labels.ndim != 3:
             raise ShapeError(f"microscope: labels must be (z, y, x), got shape {labels.shape}")
         if frame < 0:
             raise InputError(f"microscope: frame must be at least 0, got {frame}")
         profile = self.profile
-        background = _background(
+        haze = _background(
             profile.background, labels.shape, voxel_size_um, (seed, sequence, _BACKGROUND), offset
         )
         kernel = psf_kernel(profile.optics, voxel_size_um)
         box = _lit(labels, kernel.shape)
-        if box is None:
-            return _Light(None, np.zeros((0, 0, 0), np.float32), background, offset[0])
-        first = tuple(o + s.start for o, s in zip(offset, box, strict=True))
-        density = fluorophore_density(
-            labels[box],
-            poses,
-            voxel_size_um,
-            profile.fluorophore,
-            seed=seed,
-            sequence=sequence,
-            frames_to_division=frames_to_division,
-            frames_since_division=frames_since_division,
-            offset=first,
-        )
-        brightness = profile.brightness
+        blurred = np.zeros((0, 0, 0), np.float32)
+        if box is not None:
+            z, y, x = (o + s.start for o, s in zip(offset, box, strict=True))
+            density = fluorophore_density(
+                labels[box],
+                poses,
+                voxel_size_um,
+                profile.fluorophore,
+                seed=seed,
+                sequence=sequence,
+                frames_to_division=frames_to_division,
+                frames_since_division=frames_since_division,
+                offset=(z, y, x),
+            )
+            blurred = convolve(density, kernel)
+            np.maximum(blurred, 0, out=blurred)  # a transform leaves rounding below 0
+            blurred *= np.float32(self._photons(seed, sequence, frame))
+        key = (seed, sequence, frame)
+        return Light(box, blurred, haze, key, offset[0])
+
+    def _photons(self, seed: int, sequence: int, frame: int) -> float:
+        """Photoelectrons of a density of 1 in this frame."""
+        brightness = self.profile.brightness
         draw = np.random.default_rng([seed, sequence, _BRIGHTNESS]).standard_normal()
-        photons = brightness.photons * np.exp(brightness.variation * draw)
-        photons *= (1 - brightness.bleaching) ** frame
-        blurred = convolve(density, kernel)
-        np.maximum(blurred, 0, out=blurred)  # a transform leaves rounding below 0
-        blurred *= np.float32(photons)
-        return _Light(box, blurred, background, offset[0])
+        of_sequence = brightness.photons * math.exp(brightness.variation * draw)
+        return float(of_sequence * (1 - brightness.bleaching) ** frame)
 
-    def _planes(
-        self, light: _Light, planes: range, seed: int, sequence: int, frame: int
-    ) -> Iterator[tuple[int, NDArray[Any]]]:
-        for z in planes:
-            # A plane's noise does not depend on the planes that are taken besides.
-            rng = np.random.default_rng([seed, sequence, _NOISE, frame, light.first_plane + z])
-            yield z, expose(light.plane(z), self.profile.camera, rng)
-
-
-@dataclass(frozen=True)
-class _Light:
-    """Expected photoelectrons: of cells, in a box outside which there are none; and everywhere."""
-
-    box: tuple[slice, ...] | None
-    of_cells: NDArray[np.float32]
-    background: _Haze
-    first_plane: int
-
-    def plane(self, z: int) -> NDArray[np.float32]:
-        electrons = self.background.plane(z)
-        if self.box is not None and self.box[0].start <= z < self.box[0].stop:
-            electrons[self.box[1:]] += self.of_cells[z - self.box[0].start]
-        return electrons
+    def _exposed(self, light: Light, z: int) -> NDArray[Any]:
+        seed, sequence, frame = light.key
+        # A plane's noise does not depend on the planes that are taken besides.
+        rng = np.random.default_rng([seed, sequence, _NOISE, frame, light.first_plane + z])
+        return expose(light.plane(z), self.profile.camera, rng)
 
 
 @dataclass(frozen=True)
