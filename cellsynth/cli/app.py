@@ -20,6 +20,7 @@ from cellsynth.cli.phantom import phantom
 from cellsynth.cli.presets import presets
 from cellsynth.cli.texture import texture
 from cellsynth.cli.train_preset import train_preset
+from cellsynth.cli.train_texture import train_texture
 from cellsynth.cli.validate import validate
 from cellsynth.errors import CellsynthError
 
@@ -37,6 +38,7 @@ app = typer.Typer(
 app.command()(generate)
 app.command()(texture)
 app.command("train-preset")(train_preset)
+app.command("train-texture")(train_texture)
 app.command()(fit)
 app.add_typer(presets, name="presets")
 app.command()(phantom)

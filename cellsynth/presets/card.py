@@ -49,6 +49,7 @@ def write_card(preset: Preset, evaluation: Mapping[str, Any]) -> str:
             f"Assumed, since neither the data nor the user said: {', '.join(scale.assumed)}."
         )
     parts += [
+        *_textured(preset),
         "## How good",
         _table(("measured against the training masks", ""), _scores(preset, evaluation)),
         *_drawn(preset, evaluation),
@@ -112,6 +113,35 @@ def _drawn(preset: Preset, evaluation: Mapping[str, Any]) -> list[str]:
         f"Each strategy was calibrated by drawing cells on a grid of {grid}³ and comparing them "
         "with the learned ones. The strategy used unless told otherwise is bold.",
         _table(("strategy", "width", "keep the topology", "alike (p of Kolmogorov-Smirnov)"), rows),
+    ]
+
+
+def _textured(preset: Preset) -> list[str]:
+    """What the texture was trained on, and how it is made again."""
+    texture = preset.texture
+    if texture is None:
+        return []
+    training, origin, counts = texture.training, texture.origin, texture.intensities
+    mode = "maximum projections" if texture.mode == "mip" else "slices"
+    return [
+        "## Texture",
+        f"```\ncellsynth texture SET --preset {preset.name} --mode {texture.mode}\n```",
+        f"Trained on: {origin.data}",
+        f"Source: {origin.source}. Licence of the images: {origin.licence}.",
+        f"Limits: {origin.limits}",
+        _table(
+            ("", ""),
+            [
+                ("images", f"{mode}, {counts.dtype}"),
+                ("pixel", f"{texture.pixel_size_um:g} µm"),
+                ("pairs", f"{training.pairs}"),
+                ("training", f"{training.steps} steps{_time_taken(training.seconds)}"),
+                ("seed", f"{training.seed}"),
+            ],
+        ),
+        "To fine-tune it on pairs of your own: "
+        f"`cellsynth train-texture DATA --preset {preset.name} --from-preset`",
+        *(["\n".join(["```", *origin.commands, "```"])] if origin.commands else []),
     ]
 
 

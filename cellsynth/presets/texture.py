@@ -9,6 +9,7 @@ from pydantic import Field, Strict, model_validator
 from cellsynth.presets.base import Origin, StrictModel
 
 __all__ = [
+    "GENERATORS",
     "GeneratorSpec",
     "Intensities",
     "TextureRecipe",
@@ -46,6 +47,15 @@ class GeneratorSpec(StrictModel):
         if self.enhancer and self.channels % 2:
             raise ValueError(f"channels must be even with an enhancer, got {self.channels}")
         return self
+
+
+GENERATORS = {
+    "default": GeneratorSpec(),
+    # Wang et al. 2018, at full size; a bundle with it is far beyond a few megabytes.
+    "published": GeneratorSpec(
+        channels=64, downsamplings=4, enhancer=True, upsampling="transposed"
+    ),
+}
 
 
 class Intensities(StrictModel):
@@ -138,7 +148,7 @@ class TextureSpec(StrictModel):
 
     mode: Mode = Field(description="mip: maximum projections; 3d: slices with their neighbours")
     pixel_size_um: float = Field(gt=0, description="Size of a pixel that the generator knows")
-    depth_um: float | None = Field(None, gt=0, description="Distance of slices, for 3d")
+    depth_um: float | None = Field(None, gt=0, description="Distance of the slices trained on")
     conditions: Annotated[tuple[Condition, ...], Strict(False)] = Field(
         ("mask", "boundary", "distance", "grain"), description="What the generator sees of a slice"
     )

@@ -72,12 +72,12 @@ def to_range(counts: NDArray[Any], intensities: Intensities) -> NDArray[np.float
     """Counts as values in [-1, 1], float32; what lies outside the range saturates.
 
     With x the counts' place between low and high, 0 to 1, and b the bend, the value is
-    2·(√(1 + b·x) - 1)/(√(1 + b) - 1) - 1; without a bend 2·x - 1.
+    2·(√(1 + b·x) - 1)/(√(1 + b) - 1) - 1; as b goes to 0, 2·x - 1.
     """
     span = intensities.high - intensities.low
     x = np.clip((counts.astype(np.float32) - intensities.low) / span, 0, 1)
-    if intensities.bend:
-        x = (np.sqrt(1 + intensities.bend * x) - 1) / (np.sqrt(1 + intensities.bend) - 1)
+    # The quotient as it stands above, but without a difference that vanishes with b.
+    x *= (np.sqrt(1 + intensities.bend) + 1) / (np.sqrt(1 + intensities.bend * x) + 1)
     return np.asarray(2 * x - 1, np.float32)
 
 
@@ -86,10 +86,9 @@ def to_counts(values: NDArray[Any], intensities: Intensities) -> NDArray[Any]:
 
     The inverse of :func:`to_range` but for rounding; saturates where the camera does.
     """
-    x = (np.clip(values, -1, 1).astype(np.float32) + 1) / 2
-    if intensities.bend:
-        root = 1 + x * (np.sqrt(1 + intensities.bend) - 1)
-        x = (root * root - 1) / intensities.bend
+    u = (np.clip(values, -1, 1).astype(np.float32) + 1) / 2
+    end = np.sqrt(1 + intensities.bend) + 1
+    x = u * (2 + u * (intensities.bend / end)) / end
     counts = intensities.low + x * (intensities.high - intensities.low)
     rounded = np.rint(np.clip(counts, intensities.smallest, intensities.largest))
     return np.asarray(rounded, intensities.dtype)

@@ -37,6 +37,8 @@ __all__ = [
 NOISE_KERNEL = 5  # pixels; a camera's noise is nearly white, what is resampled or projected is not
 MEMORY = 0.05  # weight of the newest instance in the averaged statistics
 EPSILON = 1e-5
+# An instance with less than this share of the average variance is normalised by the averages.
+DULL = 0.02
 MOST_CHANNELS = 512  # of a discriminator's layer, as published
 
 
@@ -62,13 +64,24 @@ class FrozenNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``(n, channels, y, x)``, normalised."""
         if self.frozen:
-            scale = torch.rsqrt(self.var + EPSILON)
-            return (x - self.mean[:, None, None]) * scale[:, None, None]
+            return (x - self.mean[:, None, None]) * self._scale(self.var)
+        var, mean = torch.var_mean(x, dim=(2, 3), correction=0)  # (n, channels)
+        unseen = (self.var == 1) & (self.mean == 0)
+        # A crop of mere background has no spread of its own to divide by.
+        dull = (var < DULL * self.var) & ~unseen
         with torch.no_grad():
-            var, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-            self.mean.lerp_(mean, MEMORY)
-            self.var.lerp_(var, MEMORY)
-        return functional.instance_norm(x, eps=EPSILON)
+            lively = (~dull).sum(dim=0)
+            weight = torch.where(unseen, 1.0, MEMORY) * (lively > 0)
+            for average, own in ((self.mean, mean), (self.var, var)):
+                over = torch.where(dull, 0.0, own).sum(dim=0) / lively.clamp(min=1)
+                average.lerp_(over, weight)
+        mean = torch.where(dull, self.mean.clone(), mean)
+        var = torch.where(dull, self.var.clone(), var)
+        return (x - mean[..., None, None]) * self._scale(var)
+
+    @staticmethod
+    def _scale(var: Tensor) -> Tensor:
+        return torch.rsqrt(var + EPSILON)[..., None, None]
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential:
@@ -259,7 +272,7 @@ def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
             part.kernel.weight.zero_()
             part.kernel.weight[..., NOISE_KERNEL // 2, NOISE_KERNEL // 2] = 1.0
             assert part.strength.bias is not None
-            part.strength.bias.fill_(-3.0)  # softplus(-3) is a twentieth of the range
+            part.strength.bias.fill_(-4.0)  # softplus(-4) is a hundredth of the range
 
 
 def freeze_norms(module: nn.Module, frozen: bool = True) -> None:

@@ -1,0 +1,345 @@
+"""The training loop of a texture: generator against discriminators, on crops of pairs.
+
+As with shapes, each step draws from its own random stream and the checkpoint holds all that a step
+depends on, so a training that was killed and resumed takes the very steps that an uninterrupted one
+takes. Its length is work (``steps``) or time (``budget_s``).
+
+The last part is trained with frozen normalisation, since that is how the generator is used; the
+averaged weights begin anew there.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cellsynth.errors import InputError
+from cellsynth.presets.texture import GeneratorSpec, Intensities, TextureRecipe
+from cellsynth.texture.conditions import CONDITIONS
+from cellsynth.texture.intensities import to_range
+from cellsynth.texture.losses import Perceptual, averaged_l1, feature_matching, least_squares
+from cellsynth.texture.networks import (
+    Discriminators,
+    Generator,
+    LocalEnhancer,
+    build_generator,
+    draw_weights,
+    freeze_norms,
+    halved,
+)
+from cellsynth.texture.pairs import PairStore
+from cellsynth.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from cellsynth.training.loop import Length
+
+__all__ = ["GanReport", "GanTrainer", "rate_factor"]
+
+CHECKPOINT_S = 60.0
+MOMENTS = (0.5, 0.999)  # Adam's, as published
+WARMUP_STEPS = 100  # in which rates rise, at the beginning and once normalisation is frozen
+
+
+@dataclass(frozen=True)
+class GanReport:
+    """What a step tells.
+
+    Attributes:
+        step: Steps taken.
+        seconds: Time spent in steps.
+        share: Share of the training that is done.
+        losses: ``judges`` (of the discriminators; 0.5 a scale where they cannot tell), ``fooled``
+            (of the generator), ``features``, ``l1`` and, where there is one, ``perceptual``, each
+            before it is weighted.
+    """
+
+    step: int
+    seconds: float
+    share: float
+    losses: Mapping[str, float]
+
+
+class GanTrainer:
+    """One training: two networks, and how they take a step.
+
+    Attributes:
+        generator: As it is trained.
+        judges: The discriminators.
+        step, seconds: How far it has come.
+    """
+
+    def __init__(
+        self,
+        spec: GeneratorSpec,
+        recipe: TextureRecipe,
+        store: PairStore,
+        intensities: Intensities,
+        length: Length,
+        *,
+        inputs: int,
+        seed: int,
+        data: str,
+        device: str = "cpu",
+        start: Mapping[str, Tensor] | None = None,
+        perceptual: Perceptual | None = None,
+    ) -> None:
+        """Set up a training.
+
+        Args:
+            spec: The generator.
+            recipe: Hyperparameters.
+            store: Training pairs.
+            intensities: Of their images.
+            length: When it ends.
+            inputs: Channels that the generator takes, the noise included.
+            seed: Of weights and every step's draw.
+            data: Names the data in the checkpoint's fingerprint.
+            device: Torch device.
+            start: Weights to start from, of a generator of the same spec. Its normalisation is
+                frozen from the first step on.
+            perceptual: The perceptual term, where there is one.
+        """
+        self.recipe = recipe
+        self.length = length
+        self.seed = seed
+        self._store = store
+        self._intensities = intensities
+        self._device = torch.device(device)
+        self._noise = spec.noise
+        self._fine_tuning = start is not None
+        self._perceptual = perceptual.to(self._device) if perceptual is not None else None
+        self._side = min(recipe.crop, store.smallest_side)
+        draw = torch.Generator().manual_seed(seed)
+        self.generator = build_generator(spec, inputs, generator=draw)
+        if start is not None:
+            self.generator.load_state_dict(dict(start))
+        self.generator.to(self._device)
+        self._judged = self._judged_channels(inputs - spec.noise)
+        self.judges = Discriminators(
+            len(self._judged) + 1,
+            recipe.discriminator_channels,
+            recipe.discriminator_layers,
+            recipe.scales,
+        )
+        draw_weights(self.judges, draw)
+        self.judges.to(self._device)
+        self._average = copy.deepcopy(self.generator).requires_grad_(False)
+        self._optimisers = {
+            "generator": torch.optim.Adam(
+                self.generator.parameters(), lr=recipe.learning_rate, betas=MOMENTS
+            ),
+            "judges": torch.optim.Adam(
+                self.judges.parameters(), lr=recipe.discriminator_rate, betas=MOMENTS
+            ),
+        }
+        self._averaged_steps = 0
+        self._frozen = False
+        begun = hashlib.sha256()
+        for _, tensor in sorted((start or {}).items()):
+            begun.update(tensor.cpu().numpy().tobytes())
+        self._fingerprint = hashlib.sha256(
+            json.dumps(
+                [
+                    spec.model_dump(mode="json"),
+                    recipe.model_dump(mode="json"),
+                    intensities.model_dump(mode="json"),
+                    [length.steps, length.budget_s, seed, data, inputs],
+                    [begun.hexdigest(), perceptual is not None],
+                ]
+            ).encode()
+        ).hexdigest()
+        self.step = 0
+        self.seconds = 0.0
+        self._enter_phase()
+
+    def run(
+        self, checkpoint: Path | None = None, on_step: Callable[[GanReport], None] | None = None
+    ) -> None:
+        """Train to the end; checkpoints by time, at the end, and when interrupted."""
+        saved = time.monotonic()
+        try:
+            while self.length.share(self.step, self.seconds) < 1:
+                began = time.perf_counter()
+                losses = self._step()
+                self.step += 1
+                self.seconds += time.perf_counter() - began
+                if on_step:
+                    share = self.length.share(self.step, self.seconds)
+                    on_step(GanReport(self.step, self.seconds, share, losses))
+                if checkpoint and time.monotonic() - saved > CHECKPOINT_S:
+                    self.save(checkpoint)
+                    saved = time.monotonic()
+        finally:
+            if checkpoint:
+                self.save(checkpoint)
+
+    def save(self, path: Path) -> None:
+        """Write the whole state of the training to ``path``."""
+        tensors = dict(self._named())
+        for owner, optimiser in self._optimisers.items():
+            for i, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"adam.{owner}.{i}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors["averaged_steps"] = torch.tensor(self._averaged_steps)
+        tensors["frozen"] = torch.tensor(self._frozen)
+        save_checkpoint(path, tensors, Progress(self.step, self.seconds, self._fingerprint))
+
+    def load(self, path: Path) -> None:
+        """Continue from a checkpoint.
+
+        Raises:
+            FormatError: Not a checkpoint.
+            InputError: A checkpoint of another training.
+        """
+        tensors, progress = load_checkpoint(path)
+        if progress.fingerprint != self._fingerprint:
+            raise InputError(
+                f"{path}: belongs to a training with other data or settings; "
+                "give the same options again, or --overwrite to start anew"
+            )
+        with torch.no_grad():
+            for name, tensor in self._named():
+                tensor.copy_(tensors[name])
+        states: dict[str, dict[int, dict[str, Tensor]]] = {name: {} for name in self._optimisers}
+        for name, tensor in tensors.items():
+            kind, _, rest = name.partition(".")
+            if kind == "adam":
+                owner, number, key = rest.split(".")
+                states[owner].setdefault(int(number), {})[key] = tensor
+        for owner, optimiser in self._optimisers.items():
+            groups = optimiser.state_dict()["param_groups"]
+            optimiser.load_state_dict({"state": states[owner], "param_groups": groups})
+        self._averaged_steps = int(tensors["averaged_steps"])
+        self._frozen = bool(tensors["frozen"])
+        freeze_norms(self.generator, self._frozen)
+        self.step, self.seconds = progress.step, progress.seconds
+
+    def averaged(self) -> Generator:
+        """The generator to use: averaged weights, frozen normalisation. A copy."""
+        found = copy.deepcopy(self._average).eval()
+        freeze_norms(found)
+        return found
+
+    def example(self, i: int) -> tuple[Tensor, Tensor]:
+        """Conditions ``(1, inputs, y, x)`` and image ``(1, 1, y, x)`` to look at, the i-th."""
+        rng = np.random.default_rng([self.seed, 2**32, i])
+        return self._drawn(rng, 1, cell_share=1.0)
+
+    def _step(self) -> dict[str, float]:
+        recipe = self.recipe
+        self._enter_phase()
+        rng = np.random.default_rng([self.seed, self.step])
+        # The first step's crops have cells: what normalisation sees first, it goes by.
+        cell_share = recipe.cell_share if self.step else 1.0
+        conditions, real = self._drawn(rng, recipe.batch, cell_share)
+        factor = rate_factor(self.length.share(self.step, self.seconds), recipe.fall_share)
+        factor *= min(1.0, (self._averaged_steps + 1) / WARMUP_STEPS)
+        rates = {"generator": recipe.learning_rate, "judges": recipe.discriminator_rate}
+        for owner, optimiser in self._optimisers.items():
+            optimiser.param_groups[0]["lr"] = rates[owner] * factor
+            optimiser.zero_grad(set_to_none=True)
+        if self._is_coarse():
+            assert isinstance(self.generator, LocalEnhancer)
+            # Every other pixel of the noise is white noise still; an average would be weaker.
+            noise = conditions[:, conditions.shape[1] - self._noise :, ::2, ::2]
+            seen = halved(conditions[:, : conditions.shape[1] - self._noise])
+            conditions, real = torch.cat([seen, noise], dim=1), halved(real)
+            made = self.generator.coarse(conditions)
+        else:
+            made = self.generator(conditions)
+        shown = conditions[:, self._judged]
+
+        theirs = self.judges(shown, real)
+        caught = least_squares(self.judges(shown, made.detach()), 0.0)
+        judged = 0.5 * (least_squares(theirs, 1.0) + caught)
+        torch.autograd.backward(judged)
+
+        # The generator's gradient goes through the judges, not into them.
+        self.judges.requires_grad_(False)
+        ours = self.judges(shown, made)
+        losses = {
+            "fooled": (1.0, least_squares(ours, 1.0)),
+            "features": (recipe.feature_weight, feature_matching(theirs, ours, recipe.window)),
+            "l1": (recipe.l1_weight, averaged_l1(real, made, recipe.window)),
+        }
+        if self._perceptual is not None:
+            term = self._perceptual(real, made)
+            losses["perceptual"] = (recipe.perceptual_weight, term)
+        weighted = torch.stack([weight * loss for weight, loss in losses.values()])
+        torch.autograd.backward(weighted.sum())
+        self.judges.requires_grad_(True)
+
+        for optimiser in self._optimisers.values():
+            optimiser.step()
+        self._update_average()
+        told = {name: float(loss.detach()) for name, (_, loss) in losses.items()}
+        return {"judges": float(judged.detach()), **told}
+
+    def _drawn(self, rng: np.random.Generator, n: int, cell_share: float) -> tuple[Tensor, Tensor]:
+        crops = [self._store.draw(rng, self._side, cell_share) for _ in range(n)]
+        seen = np.stack([crop.conditions for crop in crops])
+        if self._noise:
+            noise = rng.standard_normal((n, 1, *seen.shape[-2:]), dtype=np.float32)
+            seen = np.concatenate([seen, noise], axis=1)
+        real = np.stack([to_range(crop.image, self._intensities)[None] for crop in crops])
+        return torch.from_numpy(seen).to(self._device), torch.from_numpy(real).to(self._device)
+
+    def _judged_channels(self, channels: int) -> list[int]:
+        """Channels of the conditions that the discriminators see."""
+        return [
+            i
+            for i in range(channels)
+            if self.recipe.judged_grain or CONDITIONS[i % len(CONDITIONS)] != "grain"
+        ]
+
+    def _is_coarse(self) -> bool:
+        if not isinstance(self.generator, LocalEnhancer) or self._fine_tuning:
+            return False
+        return self.length.share(self.step, self.seconds) < self.recipe.coarse_share
+
+    def _enter_phase(self) -> None:
+        """Freeze the normalisation when its time has come."""
+        share = self.length.share(self.step, self.seconds)
+        due = self._fine_tuning or share >= 1 - self.recipe.frozen_share
+        if due and not self._frozen:
+            self._frozen = True
+            freeze_norms(self.generator)
+            # What was averaged so far belongs to another operator. To Adam too: biases that
+            # normalisation took out again had hardly a gradient, and would now leap.
+            self._optimisers["generator"].state.clear()
+            self._averaged_steps = 0
+            self._average.load_state_dict(self.generator.state_dict())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        self._averaged_steps += 1
+        n = self._averaged_steps
+        # A short memory at first, so that where it began is forgotten.
+        decay = min(self.recipe.average, n / (n + 9))
+        ours = self.generator.state_dict()
+        for name, tensor in self._average.state_dict().items():
+            tensor.lerp_(ours[name], 1 - decay)
+
+    def _named(self) -> list[tuple[str, Tensor]]:
+        parts: dict[str, nn.Module] = {
+            "generator": self.generator,
+            "judges": self.judges,
+            "average": self._average,
+        }
+        return [
+            (f"{owner}.{name}", tensor)
+            for owner, part in parts.items()
+            for name, tensor in part.state_dict().items()
+        ]
+
+
+def rate_factor(share: float, fall_share: float) -> float:
+    """Factor on both rates: 1, then falling to 0 over the last ``fall_share`` of the training."""
+    left = 1 - share
+    return 1.0 if left >= fall_share else max(0.0, left / fall_share)

@@ -1,0 +1,430 @@
+"""Pairs of an image and its mask, from Cell Tracking Challenge folders, ready to be cropped.
+
+Conditions depend on frames before (a cell's pose) and on whole frames (distances), so they are
+made once, frame by frame, and kept on disk; a step of the training reads a few crops of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import find_objects
+
+from cellsynth.errors import FormatError, InputError, MissingError
+from cellsynth.formats.ctc import CTCSequence, read_ctc
+from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
+from cellsynth.formats.storage import storing
+from cellsynth.formats.tiff_reading import read_header, read_labels, read_voxel_size_um
+from cellsynth.presets.texture import Mode
+from cellsynth.texture.conditioner import Conditioner
+from cellsynth.texture.conditions import stack_slices
+from cellsynth.texture.intensities import Histogram
+from cellsynth.texture.projection import project_image
+
+__all__ = ["ConditionSettings", "Crop", "PairSource", "PairStore", "build_store", "open_pairs"]
+
+MANIFEST = "pairs.json"
+# Pairs are chosen evenly where all of them would take more.
+STORE_BYTES = 2 * 2**30
+Kind = Literal["TRA", "SEG", "ST"]
+
+
+@dataclass(frozen=True)
+class ConditionSettings:
+    """How conditions are made; see :class:`~cellsynth.texture.conditioner.Conditioner`.
+
+    Attributes:
+        reach_um: Distances to the boundary are cut off here.
+        grain_um: Size of the grain's largest features.
+        grain_octaves: Octaves of the grain.
+        seed: Of the grain; that of the images where they were made with the same grain.
+    """
+
+    reach_um: float
+    grain_um: float
+    grain_octaves: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class PairSource:
+    """Images and masks that were found to belong together; nothing but headers is read yet.
+
+    Attributes:
+        root: The data set.
+        mode: What becomes of 3D frames: their projections, or their slices.
+        masks: Each sequence's masks.
+        images: Each sequence's image files by frame, those that have a mask.
+        voxel_size_um: ``(z, y, x)``, or ``(y, x)`` for flat frames.
+        dtype: Type of the images.
+    """
+
+    root: Path
+    mode: Mode
+    masks: tuple[CTCSequence, ...]
+    images: tuple[dict[int, Path], ...]
+    voxel_size_um: tuple[float, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def n_frames(self) -> int:
+        """Frames with an image and a mask."""
+        return sum(len(images) for images in self.images)
+
+    @property
+    def pixel_size_um(self) -> float:
+        """Geometric mean of a pixel's sides."""
+        y, x = self.voxel_size_um[-2:]
+        return float(np.sqrt(y * x))
+
+    @property
+    def depth_um(self) -> float | None:
+        """Distance of slices, where the frames have any."""
+        return self.voxel_size_um[0] if len(self.voxel_size_um) == 3 else None
+
+    def cell_size_um(self) -> float:
+        """Diameter of the median cell in the first frame that has cells, seen along z.
+
+        Raises:
+            InputError: There is no cell in any frame.
+        """
+        for masks, images in zip(self.masks, self.images, strict=True):
+            for t in images:
+                labels = masks.frame(t)
+                seen = labels[None] if labels.ndim == 2 else labels
+                areas = [
+                    np.count_nonzero((seen[box] == label).any(axis=0))
+                    for label, box in enumerate(find_objects(seen), start=1)
+                    if box is not None
+                ]
+                if areas:
+                    return float(2 * np.sqrt(np.median(areas) / np.pi) * self.pixel_size_um)
+        raise InputError(f"{self.root}: no mask shows a cell; expected labels above 0")
+
+
+def open_pairs(
+    root: Path,
+    *,
+    mode: Mode | None = None,
+    kind: Kind | None = None,
+    n_frames: int | None = None,
+    voxel_size_um: tuple[float, float, float] | None = None,
+) -> PairSource:
+    """Find images and masks; every header is read, so that bad data is refused before work begins.
+
+    Args:
+        root: A Cell Tracking Challenge folder: ``01`` with images beside ``01_GT`` or ``01_ST``.
+        mode: ``mip`` (by default, and for flat frames) or ``3d``.
+        kind: Masks to use; by default those of TRA, else SEG, else ST.
+        n_frames: Only the first so many frames of each sequence.
+        voxel_size_um: ``(z, y, x)``, instead of what the files say; of flat frames y and x count.
+
+    Raises:
+        MissingError: No masks, no images, or a frame that lacks one of the two.
+        FormatError: Images that are no counts of a camera, or do not fit their masks.
+        InputError: Nothing tells the voxel size, or slices of flat frames are asked for.
+    """
+    masks = read_ctc(root, kind)
+    named = set(sequence_names(root)) - {sequence.name for sequence in masks}
+    for name in sorted(named):
+        if FOLDERS["images"].of(root, name).is_dir():
+            raise MissingError(
+                f"{root / name} holds images without masks; expected {name}_GT/TRA beside it"
+            )
+    images = tuple(_images(sequence, n_frames) for sequence in masks)
+    dtype: np.dtype[Any] | None = None
+    for sequence, files in zip(masks, images, strict=True):
+        for path in files.values():
+            found = _judged(path, sequence, masks[0], dtype)
+            dtype = dtype or found
+    assert dtype is not None  # every sequence has an image
+    flat = len(masks[0].shape) == 2
+    if flat and mode == "3d":
+        raise InputError(f"{root}: images are flat, of shape {masks[0].shape}; --mode 3d needs z")
+    first = next(iter(images[0].values()))
+    size = voxel_size_um or read_voxel_size_um(first) or masks[0].voxel_size_um
+    if size is None:
+        raise InputError(f"{root}: no file tells the size of a voxel; give --voxel-size z,y,x")
+    return PairSource(
+        root=root,
+        mode=mode or "mip",
+        masks=tuple(masks),
+        images=images,
+        voxel_size_um=tuple(size[1:] if flat else size),
+        dtype=dtype,
+    )
+
+
+def _images(sequence: CTCSequence, n_frames: int | None) -> dict[int, Path]:
+    """Image files by frame; each has a mask, and each mask has one."""
+    folder = FOLDERS["images"].of(sequence.root, sequence.name)
+    masks = FOLDERS[sequence.kind].of(sequence.root, sequence.name)
+    if not folder.is_dir():
+        raise MissingError(
+            f"{masks} holds masks without images; expected {folder} with files as t000.tif"
+        )
+    named = ((FOLDERS["images"].frame(path.name), path) for path in list_folder(folder))
+    found = dict(sorted((number[0], path) for number, path in named if number))
+    limit = max(sequence.frame_paths) + 1 if n_frames is None else n_frames
+    for t, path in sequence.frame_paths.items():
+        if t < limit and t not in found:
+            raise MissingError(f"{path} has no image; expected {folder / f't{t:03d}.tif'}")
+    if sequence.kind == "TRA":
+        for t, path in found.items():
+            if (n_frames is None or t < limit) and t not in sequence.frame_paths:
+                raise MissingError(f"{path} has no mask; expected one in {masks}")
+    kept = {t: path for t, path in found.items() if t in sequence.frame_paths and t < limit}
+    if not kept:
+        raise MissingError(f"{folder} holds no image of a frame that has a mask in {masks}")
+    return kept
+
+
+def _judged(
+    path: Path, sequence: CTCSequence, first: CTCSequence, dtype: np.dtype[Any] | None
+) -> np.dtype[Any]:
+    """Type of an image that may be used."""
+    header = read_header(path)
+    if header.colour:
+        raise FormatError(f"{path} is a colour image; expected one count a pixel")
+    if header.dtype not in (np.uint8, np.uint16):
+        bad = ""
+        if header.dtype.kind == "f":
+            import tifffile
+
+            values = tifffile.imread(path, maxworkers=1)
+            count = int(np.count_nonzero(~np.isfinite(values)))
+            bad = f", {count} of them NaN or infinite" if count else ""
+        raise FormatError(
+            f"{path} holds {header.dtype}{bad}; expected a camera's counts, uint8 or uint16"
+        )
+    if dtype is not None and header.dtype != dtype:
+        raise FormatError(
+            f"{path} holds {header.dtype}, the first image {dtype}; expected one type"
+        )
+    if header.shape != sequence.shape:
+        raise FormatError(
+            f"{path} has shape {header.shape}, its mask {sequence.shape}; expected the same"
+        )
+    if len(sequence.shape) != len(first.shape):
+        raise FormatError(
+            f"{path} has shape {header.shape}, sequence {first.name} {first.shape}; "
+            "expected all flat or all 3D"
+        )
+    return header.dtype
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """One flat image with its conditions, in the store."""
+
+    sequence: str
+    frame: int
+    z: int
+    shape: tuple[int, int]
+    cells: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Part of a pair: ``image`` counts ``(y, x)``, ``conditions`` float32 ``(c, y, x)``."""
+
+    image: NDArray[Any]
+    conditions: NDArray[np.float32]
+
+
+class PairStore:
+    """Pairs on disk; crops of them are read one by one.
+
+    Attributes:
+        pairs: What each of them is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the store that :func:`build_store` wrote."""
+        self.folder = folder
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        self.pairs = [
+            _Pair(p["sequence"], p["frame"], p["z"], tuple(p["shape"]), p["cells"])
+            for p in found["pairs"]
+        ]
+        self._with_cells = [i for i, pair in enumerate(self.pairs) if pair.cells]
+
+    @property
+    def smallest_side(self) -> int:
+        """The shortest side of any pair, in pixels."""
+        return min(min(pair.shape) for pair in self.pairs)
+
+    def histogram(self) -> Histogram:
+        """Counts of all images.
+
+        Raises:
+            InputError: An image that is constant, named.
+        """
+        found: Histogram | None = None
+        for i, pair in enumerate(self.pairs):
+            image = np.load(self._path(i, "image"), mmap_mode="r")
+            found = found or Histogram(image.dtype)
+            found.add(np.asarray(image))
+            if pair.z < 0 and image.min() == image.max():
+                raise InputError(
+                    f"{pair.sequence}/t{pair.frame:03d}.tif is constant at {image.min()}; "
+                    "expected an image of cells"
+                )
+        assert found is not None  # a store holds a pair
+        return found
+
+    def draw(self, rng: np.random.Generator, side: int, cell_share: float) -> Crop:
+        """A square crop, around a cell or anywhere, turned and mirrored by chance."""
+        around = bool(self._with_cells) and rng.uniform() < cell_share
+        which = int(rng.choice(self._with_cells) if around else rng.integers(len(self.pairs)))
+        pair = self.pairs[which]
+        rows, columns = pair.shape
+        if around:
+            y, x = pair.cells[int(rng.integers(len(pair.cells)))]
+            # The cell lies anywhere in the middle half of the crop.
+            shift = rng.integers(-(side // 4), side // 4 + 1, size=2)
+            top, left = int(y + shift[0] - side // 2), int(x + shift[1] - side // 2)
+        else:
+            top, left = int(rng.integers(rows - side + 1)), int(rng.integers(columns - side + 1))
+        top, left = min(max(top, 0), rows - side), min(max(left, 0), columns - side)
+        turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+
+        def cut(kind: str) -> NDArray[Any]:
+            whole = np.load(self._path(which, kind), mmap_mode="r")
+            part = np.rot90(whole[..., top : top + side, left : left + side], turns, axes=(-2, -1))
+            return np.ascontiguousarray(part[..., ::-1] if mirrored else part)
+
+        return Crop(cut("image"), cut("conditions").astype(np.float32))
+
+    def _path(self, i: int, kind: str) -> Path:
+        return _pair_path(self.folder, i, kind)
+
+
+def build_store(
+    folder: Path,
+    source: PairSource,
+    settings: ConditionSettings,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> PairStore:
+    """Make the conditions of all pairs and keep them in ``folder``, unless they are there.
+
+    Memory is one frame. Where all pairs would take more than 2 GiB, they are chosen evenly.
+
+    Raises:
+        InputError: The store was built of other data or settings.
+        FormatError: A damaged file.
+        StorageError: The disk refused.
+    """
+    given = {
+        "root": str(source.root.resolve()),
+        "mode": source.mode,
+        "voxel_size_um": list(source.voxel_size_um),
+        "images": [[p.name, list(i)] for p, i in zip(source.masks, source.images, strict=True)],
+        "kinds": [masks.kind for masks in source.masks],
+        **asdict(settings),
+    }
+    manifest = folder / MANIFEST
+    if manifest.is_file():
+        found = json.loads(manifest.read_text(encoding="utf-8"))["given"]
+        if found != given:
+            key = next(key for key in given if found.get(key) != given[key])
+            raise InputError(
+                f"{folder}: the interrupted training had another {key}; give the same again, or "
+                "--overwrite"
+            )
+        return PairStore(folder)
+    with storing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    pairs: list[_Pair] = []
+    step = _every(source)
+    done = 0
+    for masks, images in zip(source.masks, source.images, strict=True):
+        conditioner = Conditioner(
+            source.voxel_size_um,
+            reach_um=settings.reach_um,
+            grain_um=settings.grain_um,
+            grain_octaves=settings.grain_octaves,
+            seed=settings.seed,
+            sequence=int(masks.name),
+        )
+        for t, path in images.items():
+            labels, image = masks.frame(t), read_labels(path)
+            frame = conditioner.frame(t, labels)
+            for pair, counts, conditions in _flat_pairs(
+                source, frame, image, (masks.name, t), step
+            ):
+                with storing(folder):
+                    np.save(_pair_path(folder, len(pairs), "image"), counts)
+                    np.save(_pair_path(folder, len(pairs), "conditions"), conditions)
+                pairs.append(pair)
+            done += 1
+            if on_progress is not None:
+                on_progress(done, source.n_frames)
+    with storing(manifest):
+        part = manifest.with_suffix(".part")
+        text = json.dumps({"given": given, "pairs": [asdict(pair) for pair in pairs]})
+        part.write_text(text, encoding="utf-8")
+        part.replace(manifest)
+    return PairStore(folder)
+
+
+def _every(source: PairSource) -> int:
+    """Of how many flat images one is kept."""
+    channels = 4 * (3 if source.mode == "3d" else 1)
+    total = 0
+    for masks, images in zip(source.masks, source.images, strict=True):
+        depth = masks.shape[0] if source.mode == "3d" else 1
+        pixels = int(np.prod(masks.shape[-2:]))
+        total += len(images) * depth * pixels * (2 * channels + source.dtype.itemsize)
+    return max(1, -(-total // STORE_BYTES))
+
+
+def _flat_pairs(
+    source: PairSource,
+    frame: Any,
+    image: NDArray[Any],
+    where: tuple[str, int],
+    step: int,
+) -> Iterator[tuple[_Pair, NDArray[Any], NDArray[np.float16]]]:
+    name, t = where
+    if source.mode == "mip":
+        if t % step:
+            return
+        flat, counts = frame.projected, image
+        if image.ndim == 3:
+            counts = project_image(image)
+        shape = (flat.shape[0], flat.shape[1])
+        yield (
+            _Pair(name, t, -1, shape, _centres(flat)),
+            counts,
+            frame.flat().astype(np.float16),
+        )
+        return
+    # Slices are taken in turn, so that over the frames each depth is seen.
+    for z in range(t % step, len(image), step):
+        low, high = max(0, z - 1), min(len(image), z + 2)
+        slab = frame.slab(low, high)
+        stacked = stack_slices(slab, 3)[z - low]
+        labels = frame.labels[z]
+        shape = (labels.shape[0], labels.shape[1])
+        yield _Pair(name, t, z, shape, _centres(labels)), image[z], stacked.astype(np.float16)
+
+
+def _centres(labels: NDArray[Any]) -> list[tuple[int, int]]:
+    """The middle of each cell's box, in whole pixels."""
+    return [
+        ((box[0].start + box[0].stop) // 2, (box[1].start + box[1].stop) // 2)
+        for box in find_objects(labels)
+        if box is not None
+    ]
+
+
+def _pair_path(folder: Path, i: int, kind: str) -> Path:
+    return folder / f"{i:06d}-{kind}.npy"
