@@ -133,7 +133,7 @@ def open_store(data: Path, work: Path) -> ShapeStore:
 
 def open_pool(store: ShapeStore, recipe: Recipe, work: Path, seed: int) -> PointPool:
     """The recipe's points; recipes with the same kind of points share them."""
-    kind = (recipe.pool_points, recipe.points_near, recipe.near_um, seed)
+    kind = (recipe.pool_points, recipe.points_near, recipe.near_um or 0, recipe.focus or 0, seed)
     path = work / f"points-{'-'.join(f'{number:g}' for number in kind)}.npy"
     if path.is_file():
         return PointPool(path, recipe, store.n_frames, store.truncation)

@@ -19,10 +19,15 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     points_near: float = Field(
-        0.7, ge=0, le=1, description="Share of points inside the cell or near its surface"
+        0.8, ge=0, le=1, description="Share of points inside the cell or near its surface"
     )
-    near_um: float = Field(
-        0.6, gt=0, description="How near the surface a point outside counts as near, in µm"
+    near_um: float | None = Field(
+        None, gt=0, description="How near the surface is near, in µm; absent: half the truncation"
+    )
+    focus: float | None = Field(
+        0.02,
+        gt=0,
+        description="Ω from the surface where near points are half as likely; absent: all alike",
     )
     pool_points: int = Field(
         24576, ge=2, description="Points kept ready per frame, near and far, drawn from in steps"

@@ -14,6 +14,9 @@ RECIPES = {
     # codes too). The paper does not say how many points a frame has; these are the authors' 2^15
     # as far as a pool goes.
     "paper": Recipe(
+        points_near=0.7,
+        near_um=0.6,
+        focus=None,
         pool_points=32768,
         frames_per_step=5,
         points_per_frame=32768,
@@ -34,7 +37,8 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of that name, or in that TOML file.
 
     A file has the keys of the section ``training.recipe`` of a ``preset.toml``; what it leaves
-    out is as in the default recipe, but ``clip``, which left out means no limit.
+    out is as in the default recipe, but ``near_um``, ``focus`` and ``clip``: left out, each means
+    what its description says of its absence.
 
     Raises:
         MissingError: Neither a known name nor a file.

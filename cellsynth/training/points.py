@@ -1,9 +1,11 @@
 """Training points: drawn once from the signed distances, off the grid, then read from disk.
 
-Points lie non-uniformly, as in the paper: a share inside the cell or within ``near_um`` of its
-surface, the rest anywhere in the unit ball. Distances between voxel centres are interpolated
-trilinearly, so anisotropic voxels cost no labels. A point is kept as four 16-bit integers; the
-coordinates are rounded *before* the distance is looked up, so the rounding is not an error.
+Points lie non-uniformly, as in the paper: a share inside the cell or near its surface, the rest
+anywhere in the unit ball. Among the near ones those at the surface are drawn most, which is where
+the shape is decided: a thin process has hardly any point that lies deep. Distances between voxel
+centres are interpolated trilinearly, so anisotropic voxels cost no labels. A point is kept as four
+16-bit integers; the coordinates are rounded *before* the distance is looked up, so the rounding
+is not an error.
 
 The pool is one memory-mapped file. A step touches a few kilobytes of it, so a data set larger
 than memory trains.
@@ -148,16 +150,20 @@ def _frame_points(
     grid, alignment = store.grid(sequence, frame)
     # Nothing is known within a voxel, and distances end at the truncation: near lies between.
     voxel = float(np.prod(grid.spacing)) ** (1 / 3)
-    reach = min(max(recipe.near_um / store.half_extent_um, voxel), 0.9 * store.truncation)
+    reach = 0.5 * store.truncation
+    if recipe.near_um is not None:
+        reach = recipe.near_um / store.half_extent_um
+    reach = min(max(reach, voxel), 0.9 * store.truncation)
     lookup = _Lookup(sdf, grid, alignment, store.truncation)
 
     points = np.empty((recipe.pool_points, 4), np.int16)
     # A voxel's diagonal more: points are drawn around voxel centres and may lie closer than them.
     slack = float(np.linalg.norm(grid.spacing))
     candidates = np.flatnonzero(sdf <= reach + slack)
+    pick = _picker(sdf.ravel()[candidates], recipe.focus)
     filled = 0
     while filled < near:
-        picked = np.unravel_index(rng.choice(candidates, near), sdf.shape)
+        picked = np.unravel_index(candidates[pick(rng, near)], sdf.shape)
         index = np.stack(picked, axis=1) + rng.uniform(-0.5, 0.5, (near, 3))
         coords = grid.voxel_to_coords(index) @ alignment
         found = lookup(coords[np.linalg.norm(coords, axis=1) <= 1])
@@ -176,6 +182,16 @@ def _frame_points(
         points[filled : filled + len(found)] = found
         filled += len(found)
     return points
+
+
+def _picker(
+    sdf: NDArray[np.float32], focus: float | None
+) -> Callable[[np.random.Generator, int], NDArray[np.int64]]:
+    """Draws numbers of candidates, whose distances are ``sdf``, more often near the surface."""
+    if focus is None:
+        return lambda rng, n: rng.integers(len(sdf), size=n)
+    total = np.cumsum(focus / (focus + np.abs(sdf)), dtype=np.float64)
+    return lambda rng, n: np.searchsorted(total, rng.uniform(0, total[-1], n), side="right")
 
 
 class _Lookup:

@@ -262,9 +262,8 @@ def _draw_points(work: Path, options: TrainOptions, notify: Callable[[TrainEvent
     points = work / POINTS
     # Points of another recipe or seed are other points.
     drawn = work / "points.json"
-    asked = json.dumps(
-        [options.seed, recipe.pool_points, recipe.points_near, recipe.near_um], sort_keys=True
-    )
+    kind = (recipe.pool_points, recipe.points_near, recipe.near_um, recipe.focus)
+    asked = json.dumps([options.seed, *kind])
     if points.is_file() and drawn.is_file() and drawn.read_text(encoding="utf-8") == asked:
         return
     build_pool(

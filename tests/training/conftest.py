@@ -51,6 +51,7 @@ def sphere_store(tmp_path_factory) -> ShapeStore:
 def recipe() -> Recipe:
     """Small steps that learn spheres in seconds."""
     return Recipe(
+        near_um=0.6,
         pool_points=4096,
         frames_per_step=24,
         points_per_frame=64,

@@ -129,6 +129,22 @@ def test_a_cell_that_fills_the_ball_has_points_all_the_same(tmp_path, recipe):
     assert (found[:, 3] < 0.18).all()
 
 
+def test_near_points_gather_at_the_surface(sphere_store, recipe, tmp_path):
+    """Twice as dense on the surface as ``focus`` away from it, but for the width of a voxel."""
+    focus = 0.15
+    density = []
+    for value in (None, focus):
+        asked = recipe.model_copy(
+            update={"near_um": 5.0, "focus": value, "points_near": 1.0, "pool_points": 16384}
+        )
+        path = tmp_path / f"{value}.npy"
+        found = rows(build_pool(path, sphere_store, asked, seed=0), sphere_store)[..., 3]
+        at = np.abs(found) < 0.005
+        away = np.abs(found - focus) < 0.005
+        density.append(at.sum() / away.sum())
+    assert 1.6 < density[1] / density[0] < 2.0
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_draws_have_their_share_of_near_points(sphere_store, recipe, tmp_path, share):
     recipe = recipe.model_copy(update={"points_near": share, "pool_points": 512})

@@ -15,7 +15,7 @@ def test_named_recipes():
     paper = find_recipe("paper")
     assert paper is RECIPES["paper"]
     # Wiesner et al. 2024, section 5, and supplement.
-    assert (paper.points_near, paper.near_um) == (0.7, 0.6)
+    assert (paper.points_near, paper.near_um, paper.focus) == (0.7, 0.6, None)
     assert (paper.frames_per_step, paper.learning_rate) == (5, 1e-4)
     assert paper.rotation_rate == 10 * paper.learning_rate
     assert (paper.schedule, paper.clip) == ("step", None)
@@ -24,7 +24,7 @@ def test_named_recipes():
 def test_a_file_says_what_differs(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('near_um = 0.3\nschedule = "step"\nclip = 2.0\n')
-    assert find_recipe(str(path)) == Recipe(near_um=0.3, schedule="step", clip=2.0)
+    assert find_recipe(str(path)) == Recipe(near_um=0.3, focus=None, schedule="step", clip=2.0)
 
 
 @pytest.mark.parametrize(
