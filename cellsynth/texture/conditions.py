@@ -154,25 +154,34 @@ def resample_labels(labels: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any
     return labels
 
 
-def resample_image(image: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
+def resample_image(
+    image: NDArray[Any], shape: tuple[int, ...], *, part: range | None = None
+) -> NDArray[np.float32]:
     """An image on another grid over the same field, float32.
 
     Linear between pixel centres; where the new grid is coarser, the mean over a new pixel is
-    taken first, as a larger pixel of a camera would.
+    taken, as a larger pixel of a camera would.
+
+    Args:
+        image: Of as many axes as ``shape``.
+        shape: Pixels along each axis.
+        part: Which of the new planes along the first axis, all by default; bounds memory.
     """
     found = np.asarray(image, np.float32)
     for axis, count in enumerate(shape):
+        wanted = part if part is not None and axis == 0 else range(count)
         n = found.shape[axis]
-        if count == n:
+        if count == n and len(wanted) == n:
             continue
+        places = np.arange(wanted.start, wanted.stop)
         moved = np.moveaxis(found, axis, 0)
         if count < n:
-            edges = np.arange(count + 1) * (n / count)
+            edges = np.append(places, wanted.stop) * (n / count)
             total = np.concatenate([np.zeros_like(moved[:1]), moved.cumsum(axis=0, dtype="f8")])
             moved = np.diff(_at(total, edges), axis=0) * (count / n)
         else:
-            moved = _at(moved, (np.arange(count) + 0.5) * (n / count) - 0.5)
-        found = np.moveaxis(moved, 0, axis).astype(np.float32)
+            moved = _at(moved, (places + 0.5) * (n / count) - 0.5)
+        found = np.moveaxis(moved, 0, axis).astype(np.float32, copy=False)
     return np.ascontiguousarray(found)
 
 
@@ -181,7 +190,7 @@ def _at(values: NDArray[Any], positions: NDArray[np.float64]) -> NDArray[Any]:
     last = len(values) - 1
     inside = np.clip(positions, 0, last)
     below = np.minimum(inside.astype(np.intp), max(last - 1, 0))
-    weight = (inside - below).reshape(-1, *(1,) * (values.ndim - 1))
+    weight = (inside - below).astype(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
     above: NDArray[Any] = values[np.minimum(below + 1, last)]
     blended: NDArray[Any] = values[below] * (1 - weight) + above * weight
     return blended

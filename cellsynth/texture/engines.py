@@ -128,16 +128,20 @@ class _GanCamera:
                 sequence=movie.sequence,
             )
         conditions = self._conditioner.frame(t, resample_labels(labels, grid))
-        if projected is None:
-            values = self._slices(t, conditions, grid)
-        else:
+        if projected is not None:
             seen = conditions.flat(resample_labels(projected, grid[-2:]))
             values = self._generated(seen[self._channels], t, 0)
-        shape = labels.shape if projected is None else projected.shape
-        return to_counts(resample_image(values, shape), spec.intensities)
+            return to_counts(resample_image(values, projected.shape), spec.intensities)
+        values = self._slices(t, conditions, grid)
+        counts = np.empty(labels.shape, spec.intensities.dtype)
+        for begin in range(0, len(counts), SLICES):
+            part = range(begin, min(begin + SLICES, len(counts)))
+            planes = resample_image(values, labels.shape, part=part)
+            counts[part.start : part.stop] = to_counts(planes, spec.intensities)
+        return counts
 
     def _trained_um(self) -> tuple[float, ...]:
-        """Voxels as trained. Before a projection, slices farther apart than pixels stay."""
+        """Voxels as trained. Of what is projected, slices need not lie closer than grain shows."""
         spec, movie = self._spec, self._movie
         pixel = spec.pixel_size_um
         if not movie.flat:
@@ -145,7 +149,8 @@ class _GanCamera:
             return spec.depth_um, pixel, pixel
         if len(movie.voxel_size_um) == 2:
             return pixel, pixel
-        return max(spec.depth_um or pixel, movie.voxel_size_um[0]), pixel, pixel
+        finest_um = spec.grain_um / 2 ** (spec.grain_octaves - 1)
+        return max(pixel, finest_um / 2, movie.voxel_size_um[0]), pixel, pixel
 
     def _slices(
         self, t: int, conditions: FrameConditions, grid: tuple[int, ...]

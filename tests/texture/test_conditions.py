@@ -124,6 +124,12 @@ def test_images_keep_slopes_and_means():
     smaller = resample_image(noise, (4, 5, 11))
     assert smaller.shape == (4, 5, 11)
     assert smaller.mean() == pytest.approx(noise.mean(), abs=1e-6)
+    for shape in ((4, 5, 11), (9, 5, 11), (30, 20, 11)):
+        whole = resample_image(noise, shape)
+        parts = [
+            resample_image(noise, shape, part=range(*ends)) for ends in ((0, 2), (2, shape[0]))
+        ]
+        np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
 
 
 def test_grain_is_brought_to_one_mean_and_variance_in_each_cell():
