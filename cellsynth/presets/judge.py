@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -136,8 +136,10 @@ def _right_path(
 def _paths(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for name, info in model.model_fields.items():
         yield (*prefix, name)
-        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
-            yield from _paths(info.annotation, (*prefix, name))
+        # A section that may be absent is the union of its model and None.
+        for kind in (info.annotation, *get_args(info.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _paths(kind, (*prefix, name))
 
 
 def _words(detail: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from cellsynth.texture.networks import (
     FrozenNorm,
     Generator,
     build_generator,
+    detail,
     fold_norms,
     freeze_norms,
     load_generator,
@@ -186,10 +187,21 @@ def test_the_same_seed_draws_the_same_weights() -> None:
 
 
 def test_discriminators_see_ever_coarser_images() -> None:
-    judges = Discriminators(4, channels=4, layers=2, scales=3)
+    judges = Discriminators(3, channels=4, layers=2, scales=3)
     found = judges(torch.randn(1, 3, 64, 64), torch.randn(1, 1, 64, 64))
     assert [len(features) for features in found] == [4, 4, 4]
     assert [features[0].shape[-1] for features in found] == [33, 17, 9]
     assert all(features[-1].shape[1] == 1 for features in found)
     sum(features[-1].sum() for features in found).backward()
     assert all(p.grad is not None for p in judges.parameters())
+
+
+def test_detail_is_what_differs_from_the_surroundings() -> None:
+    ramp = torch.arange(12.0).expand(1, 1, 12, 12)
+    assert detail(ramp)[..., 2:-2].abs().max() < 1e-5
+    spot = torch.zeros(1, 1, 9, 9)
+    spot[..., 4, 4] = 25
+    found = detail(spot)[0, 0]
+    assert abs(found[4, 4] - 24) < 1e-5
+    assert abs(found[2, 6] + 1) < 1e-5
+    assert found[1, 4] == 0
