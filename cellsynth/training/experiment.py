@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from cellsynth.errors import FormatError, InputError, MissingError
+from cellsynth.presets.base import Integers
 from cellsynth.presets.judge import judge
-from cellsynth.presets.models import COORDS, FieldSpec, Integers
+from cellsynth.presets.models import COORDS, FieldSpec
 
 __all__ = ["Experiment", "NetworkSpecs", "Specs", "read_experiment"]
 
