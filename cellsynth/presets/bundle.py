@@ -225,10 +225,12 @@ def write_bundle(
 
 def check_free(folder: Path, *, overwrite: bool = False) -> None:
     """Raise InUseError if ``folder`` holds something; with ``overwrite``, other than a preset."""
-    used = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if used and not (overwrite and (folder / PRESET).is_file()):
-        option = "pass --overwrite or another --out" if (folder / PRESET).is_file() else "move it"
-        raise InUseError(f"{folder} holds something already; {option}")
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / PRESET).is_file():
+        raise InUseError(f"{folder} is in use and is no preset; give another --out")
+    if not overwrite:
+        raise InUseError(f"{folder} holds a preset already; pass --overwrite or another --out")
 
 
 @contextmanager

@@ -146,6 +146,7 @@ class Trainer:
         ).hexdigest()
         self.step = 0
         self.seconds = 0.0
+        self._whole = True
 
     def run(
         self, checkpoint: Path | None = None, on_step: Callable[[Report], None] | None = None
@@ -162,6 +163,7 @@ class Trainer:
                 began = time.perf_counter()
                 loss = self._step()
                 self.step += 1
+                self._whole = True
                 self.seconds = self.team.agree(self.seconds + time.perf_counter() - began)
                 if on_step:
                     share = self.length.share(self.step, self.seconds)
@@ -170,7 +172,7 @@ class Trainer:
                     self.save(checkpoint)
                     saved = time.monotonic()
         finally:
-            if checkpoint:
+            if checkpoint and self._whole:
                 self.save(checkpoint)
 
     def save(self, path: Path) -> None:
@@ -250,6 +252,8 @@ class Trainer:
         self._sum(errors)
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_([p for _, p in self._named()], recipe.clip)
+        # From here to the count of the step, Ctrl-C leaves parameters that no checkpoint may hold.
+        self._whole = False
         self._optimiser.step()
         self._update_average()
         errors = errors.cpu()

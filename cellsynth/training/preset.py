@@ -26,7 +26,7 @@ from cellsynth.field.decoder import Decoder
 from cellsynth.field.model import CellModel
 from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import euler_to_matrix
-from cellsynth.presets.bundle import PRESET, Bundle, write_bundle
+from cellsynth.presets.bundle import Bundle, check_free, write_bundle
 from cellsynth.presets.card import write_card
 from cellsynth.presets.judge import judge
 from cellsynth.presets.models import (
@@ -124,7 +124,7 @@ def train_preset(
 
     def prepare() -> None:
         _judge_names(options)
-        _check_free(out, overwrite=overwrite)
+        check_free(out, overwrite=overwrite)
         if work.exists() and overwrite:
             remove(work)
         if work.exists() and not resume:
@@ -166,15 +166,6 @@ def _judge_names(options: TrainOptions) -> None:
     """Refuse a name or licence that the preset would refuse after the training."""
     names = {"name": options.name, "licence": options.licence}
     judge(PresetNames, names, "options", error=InputError)
-
-
-def _check_free(out: Path, *, overwrite: bool) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        ours = (out / PRESET).is_file()
-        if not ours:
-            raise InUseError(f"{out} is in use and is no preset; give another --out")
-        if not overwrite:
-            raise InUseError(f"{out} holds a preset already; pass --overwrite or another --out")
 
 
 def _prepare(

@@ -317,13 +317,13 @@ def test_a_folder_in_use_is_refused(
     tmp_path: Path, folder: Path, preset: Preset, tensors: Tensors
 ) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with pytest.raises(InUseError, match="tiny holds something already; pass --overwrite"):
+    with pytest.raises(InUseError, match="tiny holds a preset already; pass --overwrite"):
         write_bundle(folder, preset, tensors, card="new", evaluation={})
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("years")
-    with pytest.raises(InUseError, match="other holds something already"):
+    with pytest.raises(InUseError, match="other is in use and is no preset"):
         write_bundle(other, preset, tensors, card="", evaluation={}, overwrite=True)
     assert (other / "thesis.txt").read_text() == "years"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["library", "other"]

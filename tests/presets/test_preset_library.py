@@ -181,7 +181,7 @@ def test_install(folder: Path, tmp_path: Path) -> None:
     path = pack(folder, tmp_path / "some.zip", "dir/")
     assert install_bundle(path) == tmp_path / "user" / "tiny"
     assert find_preset("tiny").sha256 == read_bundle(folder).sha256
-    with pytest.raises(InUseError, match="tiny holds something already"):
+    with pytest.raises(InUseError, match="tiny holds a preset already"):
         install_bundle(path)
     (folder / "notes.txt").write_text("not listed, not copied")
     install_bundle(folder, overwrite=True)

@@ -116,7 +116,7 @@ def test_a_preset_says_what_the_files_say_and_what_was_given(tmp_path):
     assert seen["cells"] == (SEQUENCES, SEQUENCES)
     # Twelve frames in all are few, so each code is looked at 16 times, and as many new ones.
     assert seen["slopes"] == (64, 64)
-    with pytest.raises(InUseError, match="little holds something already; pass --overwrite"):
+    with pytest.raises(InUseError, match="little holds a preset already; pass --overwrite"):
         import_experiment(tmp_path / "theirs", tmp_path / "little", options())
 
 

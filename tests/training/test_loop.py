@@ -192,6 +192,32 @@ def test_stopped_and_resumed_is_uninterrupted(spec, recipe, pool, tmp_path, opti
     assert third.seconds == pytest.approx(second.seconds)
 
 
+def test_interrupted_within_a_step_it_keeps_the_checkpoint_before(
+    spec, recipe, pool, tmp_path, monkeypatch
+):
+    """Parameters that were changed and a step that was not counted do not belong together."""
+    whole = make(spec, recipe, pool)
+    whole.run()
+    first = make(spec, recipe, pool)
+    with pytest.raises(StoppedError):
+        first.run(tmp_path / "c", stop_at(9))
+    update = first._update_average
+
+    def interrupted() -> None:
+        update()
+        if first.step == 11:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(first, "_update_average", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        first.run(tmp_path / "c")
+    second = make(spec, recipe, pool)
+    second.load(tmp_path / "c")
+    assert second.step == 9
+    second.run()
+    assert_equal(state(second), state(whole))
+
+
 SCRIPT = """
 import sys
 import torch
