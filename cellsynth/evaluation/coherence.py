@@ -98,13 +98,12 @@ def mask_agreement(
         smooth: Standard deviation of the smoothing, in pixels.
         body: Radius of an opening, in pixels, that takes thin parts off both; 0 keeps them.
 
-    Raises:
-        InputError: The image is constant, so that no threshold divides it.
+    A constant image shows no cell.
 
     Source: Otsu 1979 for the threshold.
     """
     smoothed = gaussian_filter(np.asarray(image, np.float64), smooth)
-    found = smoothed > otsu_threshold(smoothed)
+    found = smoothed > (otsu_threshold(smoothed) if np.ptp(image) else np.inf)
     mask = labels > 0
     if body:
         offsets = np.indices((2 * body + 1,) * mask.ndim) - body

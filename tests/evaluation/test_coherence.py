@@ -67,6 +67,12 @@ def test_a_threshold_gives_the_mask_back():
     assert mask_agreement(noisy.max() - noisy, labels) < 0.5
 
 
+def test_a_constant_image_shows_no_cell():
+    labels = np.eye(8, dtype=np.uint16)
+    assert mask_agreement(np.full((8, 8), 9, np.uint8), labels) == 0
+    assert mask_agreement(np.full((8, 8), 9, np.uint8), 0 * labels) == 1
+
+
 def test_thin_parts_are_left_to_the_whole_not_to_the_body():
     labels = np.zeros((60, 60), np.uint16)
     labels[20:40, 20:40] = 1
