@@ -112,7 +112,8 @@ def stack_slices(conditions: NDArray[np.float32], n_slices: int) -> NDArray[np.f
     depth, channels, height, width = conditions.shape
     half = n_slices // 2
     order = np.arange(depth)[:, None] + np.arange(-half, half + 1)
-    chosen = conditions.take(np.clip(order, 0, depth - 1), axis=0)  # (z, n_slices, c, y, x)
+    # (z, n_slices, c, y, x)
+    chosen: NDArray[np.float32] = conditions.take(np.clip(order, 0, depth - 1), axis=0)
     return chosen.reshape(depth, n_slices * channels, height, width)
 
 
