@@ -12,6 +12,7 @@ from cellsynth.errors import InputError
 from cellsynth.formats.lineage import Lineage
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.texture import TextureSpec
+from cellsynth.texture import networks
 from cellsynth.texture.conditioner import Conditioner, FrameConditions
 from cellsynth.texture.conditions import (
     CONDITIONS,
@@ -23,7 +24,7 @@ from cellsynth.texture.conditions import (
 from cellsynth.texture.frame_noise import frame_noise
 from cellsynth.texture.intensities import to_counts
 from cellsynth.texture.microscope import Microscope
-from cellsynth.texture.networks import Generator, build_generator, freeze_norms
+from cellsynth.texture.networks import Generator
 from cellsynth.texture.poses import PoseTracker
 from cellsynth.texture.profiles import OpticsProfile
 from cellsynth.texture.tiles import apply_generator
@@ -76,20 +77,15 @@ class Engine(Protocol):
 
 
 def load_generator(bundle: Bundle, device: str = "cpu") -> Generator:
-    """The generator of a preset's texture, its normalisation frozen.
+    """The generator of a preset's texture, ready for use.
 
     Raises:
         MissingError: The preset has no texture.
     """
-    import torch
-
     tensors = bundle.texture_tensors()
     spec = bundle.preset.texture
     assert spec is not None  # else there were no tensors
-    generator = build_generator(spec.generator, spec.inputs)
-    generator.load_state_dict({name: torch.from_numpy(t) for name, t in tensors.items()})
-    freeze_norms(generator)
-    return generator.eval().requires_grad_(False).to(device)
+    return networks.load_generator(spec, tensors, device)
 
 
 class GanEngine:
