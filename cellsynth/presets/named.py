@@ -9,7 +9,8 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from cellsynth.errors import FormatError, MissingError, StorageError
-from cellsynth.presets.toml import from_toml
+from cellsynth.presets.judge import judge
+from cellsynth.presets.toml import parse_toml
 
 __all__ = ["find_named"]
 
@@ -18,6 +19,8 @@ M = TypeVar("M", bound=BaseModel)
 
 def find_named(what: str, name: str, known: Mapping[str, M], model: type[M]) -> M:
     """The one of ``known`` of that name, or what the TOML file ``name`` says.
+
+    What the file leaves out is as the model's default.
 
     Args:
         what: What it is called in messages: "recipe", "field".
@@ -38,4 +41,5 @@ def find_named(what: str, name: str, known: Mapping[str, M], model: type[M]) -> 
         raise FormatError(f"{what} {name} is not UTF-8 text ({error})") from None
     except (OSError, ValueError) as error:
         raise StorageError(f"{what} {name} cannot be read: {error}") from error
-    return from_toml(text, model, f"{what} {name}")
+    subject = f"{what} {name}"
+    return judge(model, parse_toml(text, subject), subject)

@@ -37,8 +37,7 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of that name, or in that TOML file.
 
     A file has the keys of the section ``training.recipe`` of a ``preset.toml``; what it leaves
-    out is as in the default recipe, but ``near_um``, ``focus`` and ``clip``: left out, each means
-    what its description says of its absence.
+    out is as in the default recipe.
 
     Raises:
         MissingError: Neither a known name nor a file.

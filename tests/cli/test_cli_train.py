@@ -182,5 +182,5 @@ def test_ctrl_c_tells_whether_to_resume(run, asked, monkeypatch, kept):
 
 def test_a_recipe_of_ones_own_differs_where_it_says_so(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text("points_per_frame = 64\nclip = 1.0\n")
+    path.write_text("points_per_frame = 64\n")
     assert find_recipe(str(path)) == Recipe(points_per_frame=64)

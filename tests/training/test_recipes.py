@@ -23,8 +23,8 @@ def test_named_recipes():
 
 def test_a_file_says_what_differs(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('near_um = 0.3\nschedule = "step"\nclip = 2.0\n')
-    assert find_recipe(str(path)) == Recipe(near_um=0.3, focus=None, schedule="step", clip=2.0)
+    path.write_text('near_um = 0.3\nschedule = "step"\n')
+    assert find_recipe(str(path)) == Recipe(near_um=0.3, schedule="step")
 
 
 @pytest.mark.parametrize(
