@@ -24,7 +24,7 @@ from cellsynth.evaluation.courses import DrawnCourses, draw_courses, mask_course
 from cellsynth.evaluation.distributions import Comparison, compare
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid
-from cellsynth.presets.library import find_preset
+from cellsynth.presets.catalogue import find_preset
 from cellsynth.sampling.strategies import Strategy
 from cellsynth.shapes import cut_cells, open_masks
 

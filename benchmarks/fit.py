@@ -35,7 +35,7 @@ from scipy.ndimage import affine_transform, map_coordinates
 
 from cellsynth.field.model import CellModel, pick_device
 from cellsynth.geometry import Grid, euler_to_matrix, random_rotation, rotation_angle
-from cellsynth.presets.library import find_preset
+from cellsynth.presets.catalogue import find_preset
 from cellsynth.shapes import (
     CellSequence,
     MaskSequence,

@@ -23,7 +23,7 @@ from reporting import print_machine, print_table
 from cellsynth.field.folded import FoldedDecoder
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid, frame_times, random_rotation
-from cellsynth.presets.library import find_preset
+from cellsynth.presets.catalogue import find_preset
 from cellsynth.rendering.occupancy import occupancy, occupancy_dense
 from cellsynth.sampling.strategies import Strategy, draw_latent
 

@@ -51,7 +51,7 @@ from cellsynth.formats.ctc_names import FOLDERS, frame_digits
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.formats.tiff_reading import read_labels
 from cellsynth.presets.bundle import Bundle
-from cellsynth.presets.library import find_preset
+from cellsynth.presets.catalogue import find_preset
 from cellsynth.texture.conditions import CONDITIONS, conditions_2d
 from cellsynth.texture.engines import GanEngine, Movie, load_generator
 from cellsynth.texture.frame_noise import frame_noise

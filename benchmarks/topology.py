@@ -17,7 +17,7 @@ from reporting import print_machine, print_table
 from cellsynth.evaluation.topology import first_draws
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid
-from cellsynth.presets.library import find_preset
+from cellsynth.presets.catalogue import find_preset
 from cellsynth.sampling.strategies import Strategy
 
 

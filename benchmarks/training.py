@@ -46,9 +46,10 @@ from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import find_recipe
 from cellsynth.rendering.occupancy import occupancy
 from cellsynth.shapes import ShapeStore, build_store, cut_cells, open_masks
-from cellsynth.training.loop import Length, Report, Trainer
+from cellsynth.training.loop import Report, Trainer
 from cellsynth.training.points import PointPool, build_pool
 from cellsynth.training.preset import PROBE_BOUND
+from cellsynth.training.stepping import Length
 
 PAPER_EPOCHS = 2000
 # A curve's points: this far apart in core seconds, later this share of the time so far.

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from cellsynth.formats.ctc import read_ctc, write_ctc
     from cellsynth.formats.ctc_validate import validate_ctc
     from cellsynth.geometry import Grid
-    from cellsynth.presets.library import find_preset
+    from cellsynth.presets.catalogue import find_preset
     from cellsynth.rendering.dataset import GenerateOptions, generate
+    from cellsynth.texture.dataset import TextureOptions, texture_dataset
     from cellsynth.training.preset import TrainOptions, train_preset
 
     __version__: str
@@ -27,11 +28,13 @@ if TYPE_CHECKING:
 __all__ = [
     "GenerateOptions",
     "Grid",
+    "TextureOptions",
     "TrainOptions",
     "__version__",
     "find_preset",
     "generate",
     "read_ctc",
+    "texture_dataset",
     "train_preset",
     "validate_ctc",
     "write_ctc",
@@ -40,10 +43,12 @@ __all__ = [
 _ROOMS = {
     "GenerateOptions": "cellsynth.rendering.dataset",
     "Grid": "cellsynth.geometry",
+    "TextureOptions": "cellsynth.texture.dataset",
     "TrainOptions": "cellsynth.training.preset",
-    "find_preset": "cellsynth.presets.library",
+    "find_preset": "cellsynth.presets.catalogue",
     "generate": "cellsynth.rendering.dataset",
     "read_ctc": "cellsynth.formats.ctc",
+    "texture_dataset": "cellsynth.texture.dataset",
     "train_preset": "cellsynth.training.preset",
     "validate_ctc": "cellsynth.formats.ctc_validate",
     "write_ctc": "cellsynth.formats.ctc",

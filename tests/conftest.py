@@ -92,11 +92,11 @@ def dividing_bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 @pytest.fixture
 def no_presets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the presets of this machine's user nor those of the package are found."""
-    from cellsynth.presets import library
+    from cellsynth.presets import catalogue
 
-    monkeypatch.delenv(library.VARIABLE, raising=False)
-    monkeypatch.setattr(library, "user_folder", lambda: tmp_path / "user")
-    monkeypatch.setattr(library, "_shipped", lambda: tmp_path / "shipped")
+    monkeypatch.delenv(catalogue.VARIABLE, raising=False)
+    monkeypatch.setattr(catalogue, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr(catalogue, "_shipped", lambda: tmp_path / "shipped")
 
 
 def _distance_units(*, center_moves: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

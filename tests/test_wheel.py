@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cellsynth.presets.library import list_presets
+from cellsynth.presets.catalogue import list_presets
 
 ROOT = Path(__file__).parents[1]
 

@@ -78,7 +78,7 @@ def fit(
     cellsynth fit DATA --preset celegans
     """
     from cellsynth.cli.models import FitFlags
-    from cellsynth.presets.library import find_preset
+    from cellsynth.presets.catalogue import find_preset
 
     flags = judged(
         FitFlags,

@@ -88,7 +88,7 @@ def generate(
     cellsynth generate --preset celegans --count 33 --res 384
     """
     from cellsynth.cli.models import GenerateFlags
-    from cellsynth.presets.library import find_preset
+    from cellsynth.presets.catalogue import find_preset
 
     exclude("--res", "--voxel-size", res is not None and voxel_size is not None)
     exclude("--resume", "--overwrite", resume and overwrite)

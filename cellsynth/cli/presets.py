@@ -22,7 +22,7 @@ from cellsynth.errors import InputError
 
 if TYPE_CHECKING:
     from cellsynth.presets.bundle import Bundle
-    from cellsynth.presets.library import Listed
+    from cellsynth.presets.catalogue import Listed
 
 __all__ = ["presets"]
 
@@ -41,7 +41,7 @@ def list_all(context: typer.Context, quiet: QuietFlag = False) -> None:
     """
     if context.invoked_subcommand:
         return
-    from cellsynth.presets.library import list_presets, preset_folders
+    from cellsynth.presets.catalogue import list_presets, preset_folders
 
     printer = Printer(quiet)
     found = list_presets()
@@ -70,7 +70,7 @@ def show(
     cellsynth presets show celegans
     """
     from cellsynth.presets.card import write_card
-    from cellsynth.presets.library import find_preset
+    from cellsynth.presets.catalogue import find_preset
 
     bundle = find_preset(preset)
     printer = Printer(quiet)
@@ -168,7 +168,7 @@ def import_preset(
     if not name:
         raise InputError(f"presets import: no name can be made of {folder}; give --name")
 
-    from cellsynth.presets.library import user_folder
+    from cellsynth.presets.catalogue import user_folder
     from cellsynth.training.imported import ImportOptions, import_experiment
 
     options = ImportOptions(
@@ -232,7 +232,7 @@ def calibrate(
     cellsynth presets calibrate theirs --out theirs-calibrated
     """
     from cellsynth.presets.bundle import check_free
-    from cellsynth.presets.library import find_preset
+    from cellsynth.presets.catalogue import find_preset
     from cellsynth.training.calibrating import recalibrate
 
     check_free(out, overwrite=overwrite)

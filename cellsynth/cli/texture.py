@@ -87,7 +87,7 @@ def texture(
     )
     from cellsynth.field.model import pick_device
     from cellsynth.formats.ctc import read_ctc
-    from cellsynth.presets.library import find_preset
+    from cellsynth.presets.catalogue import find_preset
     from cellsynth.texture import dataset
 
     total = sum(sequence.n_frames for sequence in read_ctc(folder, "TRA"))

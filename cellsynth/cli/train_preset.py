@@ -165,7 +165,7 @@ def train_preset(
 
     from cellsynth.field.model import pick_device
     from cellsynth.training import preset
-    from cellsynth.training.loop import Length
+    from cellsynth.training.stepping import Length
 
     options = preset.TrainOptions(
         name=name,

@@ -124,7 +124,7 @@ def train_texture(
     cellsynth train-texture DATA --preset celegans
     """
     from cellsynth.cli.models import TrainTextureFlags
-    from cellsynth.presets.library import find_preset
+    from cellsynth.presets.catalogue import find_preset
     from cellsynth.presets.named import find_named
     from cellsynth.presets.texture import GENERATORS, GeneratorSpec, TextureRecipe
 
@@ -158,7 +158,7 @@ def train_texture(
 
     from cellsynth.field.model import pick_device
     from cellsynth.texture import train
-    from cellsynth.training.loop import Length
+    from cellsynth.training.stepping import Length
 
     options = train.TextureTrainOptions(
         length=Length(steps=flags.steps, budget_s=budget_s),

@@ -30,7 +30,7 @@ from cellsynth.formats.manifest import (
 )
 from cellsynth.formats.storage import remove
 from cellsynth.presets.bundle import TEXTURE, Bundle, read_bundle
-from cellsynth.presets.library import find_preset
+from cellsynth.presets.catalogue import find_preset
 from cellsynth.presets.versions import versions
 from cellsynth.texture.engines import Engine, GanEngine, OpticsEngine, load_generator
 from cellsynth.texture.options import Mode, TextureEvent, TextureOptions

@@ -13,8 +13,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +37,10 @@ from cellsynth.texture.networks import (
 )
 from cellsynth.texture.pairs import PairStore
 from cellsynth.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from cellsynth.training.loop import Length
+from cellsynth.training.stepping import Length, Stepping
 
 __all__ = ["GanReport", "GanTrainer", "rate_factor"]
 
-CHECKPOINT_S = 60.0
 # A step of the default size takes 10 to 20 % less time so, on a CPU.
 LAYOUT = torch.channels_last
 MOMENTS = (0.5, 0.999)  # Adam's, as published
@@ -69,13 +67,12 @@ class GanReport:
     losses: Mapping[str, float]
 
 
-class GanTrainer:
+class GanTrainer(Stepping[Mapping[str, float], GanReport]):
     """One training: two networks, and how they take a step.
 
     Attributes:
         generator: As it is trained.
         judges: The discriminators.
-        step, seconds: How far it has come.
     """
 
     def __init__(
@@ -109,8 +106,8 @@ class GanTrainer:
                 frozen from the first step on.
             perceptual: The perceptual term, where there is one.
         """
+        super().__init__(length)
         self.recipe = recipe
-        self.length = length
         self.seed = seed
         self._store = store
         self._intensities = intensities
@@ -159,30 +156,7 @@ class GanTrainer:
                 ]
             ).encode()
         ).hexdigest()
-        self.step = 0
-        self.seconds = 0.0
         self._enter_phase()
-
-    def run(
-        self, checkpoint: Path | None = None, on_step: Callable[[GanReport], None] | None = None
-    ) -> None:
-        """Train to the end; checkpoints by time, at the end, and when interrupted."""
-        saved = time.monotonic()
-        try:
-            while self.length.share(self.step, self.seconds) < 1:
-                began = time.perf_counter()
-                losses = self._step()
-                self.step += 1
-                self.seconds += time.perf_counter() - began
-                if on_step:
-                    share = self.length.share(self.step, self.seconds)
-                    on_step(GanReport(self.step, self.seconds, share, losses))
-                if checkpoint and time.monotonic() - saved > CHECKPOINT_S:
-                    self.save(checkpoint)
-                    saved = time.monotonic()
-        finally:
-            if checkpoint:
-                self.save(checkpoint)
 
     def save(self, path: Path) -> None:
         """Write the whole state of the training to ``path``."""
@@ -235,14 +209,17 @@ class GanTrainer:
         rng = np.random.default_rng([self.seed, 2**32, i])
         return self._drawn(rng, 1, cell_share=1.0)
 
-    def _step(self) -> dict[str, float]:
+    def _report(self, loss: Mapping[str, float]) -> GanReport:
+        return GanReport(self.step, self.seconds, self.share, loss)
+
+    def _step(self) -> Mapping[str, float]:
         recipe = self.recipe
         self._enter_phase()
         rng = np.random.default_rng([self.seed, self.step])
         # The first step's crops have cells: what normalisation sees first, it goes by.
         cell_share = recipe.cell_share if self.step else 1.0
         conditions, real = self._drawn(rng, recipe.batch, cell_share)
-        factor = rate_factor(self.length.share(self.step, self.seconds), recipe.fall_share)
+        factor = rate_factor(self.share, recipe.fall_share)
         factor *= min(1.0, (self._averaged_steps + 1) / WARMUP_STEPS)
         rates = {"generator": recipe.learning_rate, "judges": recipe.discriminator_rate}
         for owner, optimiser in self._optimisers.items():
@@ -279,6 +256,7 @@ class GanTrainer:
         torch.autograd.backward(weighted.sum())
         self.judges.requires_grad_(True)
 
+        self._whole = False
         for optimiser in self._optimisers.values():
             optimiser.step()
         self._update_average()
@@ -313,11 +291,11 @@ class GanTrainer:
     def _is_coarse(self) -> bool:
         if not isinstance(self.generator, LocalEnhancer) or self._fine_tuning:
             return False
-        return self.length.share(self.step, self.seconds) < self.recipe.coarse_share
+        return self.share < self.recipe.coarse_share
 
     def _enter_phase(self) -> None:
         """Freeze the normalisation when its time has come."""
-        share = self.length.share(self.step, self.seconds)
+        share = self.share
         due = self._fine_tuning or share >= 1 - self.recipe.frozen_share
         if due and not self._frozen:
             self._frozen = True

@@ -42,7 +42,7 @@ from cellsynth.texture.pairs import (
     open_pairs,
 )
 from cellsynth.texture.sheet import write_sheet
-from cellsynth.training.loop import Length
+from cellsynth.training.stepping import Length
 
 __all__ = [
     "TextureTrainOptions",

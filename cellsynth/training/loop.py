@@ -1,8 +1,6 @@
 """The training loop: field, codes and rotations learned together from points.
 
-Each step draws frames and points from its own random stream, so a training that was killed and
-resumed takes the very steps that an uninterrupted one takes. Its length is work (``steps``) or
-time (``budget_s``); the schedule ends where the training ends.
+Each step draws frames and points; the schedule ends where the training ends.
 
 On several processes every one draws the whole step and computes its share of the frames; the
 gradient is summed, so their number changes nothing but rounding.
@@ -13,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,38 +30,16 @@ from cellsynth.presets.recipe import Recipe
 from cellsynth.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellsynth.training.points import PointPool
 from cellsynth.training.soap import Soap
+from cellsynth.training.stepping import Length, Stepping
 from cellsynth.training.team import Team
 
-__all__ = ["Length", "Report", "Trainer", "clamped_l1", "schedule"]
+__all__ = ["Report", "Trainer", "clamped_l1", "schedule"]
 
 # Points that go through the network at once on a CPU: activations of more leave the cache, and
 # fresh buffers cost more in page faults than the arithmetic on them.
 CPU_POINTS = 4096
-CHECKPOINT_S = 30.0
 # Weight of a frame's newest loss against those before: one is the mean of a few dozen points.
 LOSS_MEMORY = 0.3
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long to train: a number of steps, or seconds; exactly one of them."""
-
-    steps: int | None = None
-    budget_s: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.steps is None) == (self.budget_s is None):
-            raise InputError("training length: give either steps or a budget, not both")
-        length = self.budget_s if self.steps is None else self.steps
-        if length is None or length <= 0:
-            raise InputError(f"training length must be above 0, got {length}")
-
-    def share(self, step: int, seconds: float) -> float:
-        """Share of the training that is done, 0 to 1."""
-        if self.steps is not None:
-            return min(1.0, step / self.steps)
-        assert self.budget_s is not None
-        return min(1.0, seconds / self.budget_s)
 
 
 @dataclass(frozen=True)
@@ -77,7 +52,7 @@ class Report:
     loss: float
 
 
-class Trainer:
+class Trainer(Stepping[float, Report]):
     """One training: its parameters, and how they take a step.
 
     Attributes:
@@ -109,9 +84,9 @@ class Trainer:
             team: The processes that train together, and the device; by default this one alone,
                 on the CPU.
         """
+        super().__init__(length)
         self.recipe = recipe
         self.pool = pool
-        self.length = length
         self.seed = seed
         self.team = team or Team()
         self.device = torch.device(self.team.device)
@@ -144,9 +119,6 @@ class Trainer:
                 ]
             ).encode()
         ).hexdigest()
-        self.step = 0
-        self.seconds = 0.0
-        self._whole = True
 
     def run(
         self, checkpoint: Path | None = None, on_step: Callable[[Report], None] | None = None
@@ -155,25 +127,7 @@ class Trainer:
 
         In a team all processes take the same steps by the first one's clock, and it alone writes.
         """
-        if not self.team.leads:
-            checkpoint = None
-        saved = time.monotonic()
-        try:
-            while self.length.share(self.step, self.seconds) < 1:
-                began = time.perf_counter()
-                loss = self._step()
-                self.step += 1
-                self._whole = True
-                self.seconds = self.team.agree(self.seconds + time.perf_counter() - began)
-                if on_step:
-                    share = self.length.share(self.step, self.seconds)
-                    on_step(Report(self.step, self.seconds, share, loss))
-                if checkpoint and time.monotonic() - saved > CHECKPOINT_S:
-                    self.save(checkpoint)
-                    saved = time.monotonic()
-        finally:
-            if checkpoint and self._whole:
-                self.save(checkpoint)
+        super().run(checkpoint if self.team.leads else None, on_step)
 
     def save(self, path: Path) -> None:
         """Write the whole state of the training to ``path``."""
@@ -223,6 +177,12 @@ class Trainer:
             decoder.load_state_dict(self.decoder.state_dict())
         return decoder.requires_grad_(False)
 
+    def _agreed(self, seconds: float) -> float:
+        return self.team.agree(seconds)
+
+    def _report(self, loss: float) -> Report:
+        return Report(self.step, self.seconds, self.share, loss)
+
     def _step(self) -> float:
         recipe = self.recipe
         rng = np.random.default_rng([self.seed, self.step])
@@ -252,7 +212,6 @@ class Trainer:
         self._sum(errors)
         if recipe.clip is not None:
             nn.utils.clip_grad_norm_([p for _, p in self._named()], recipe.clip)
-        # From here to the count of the step, Ctrl-C leaves parameters that no checkpoint may hold.
         self._whole = False
         self._optimiser.step()
         self._update_average()
@@ -312,8 +271,7 @@ class Trainer:
         return Soap(groups, lr=recipe.learning_rate)
 
     def _set_rates(self) -> None:
-        share = self.length.share(self.step, self.seconds)
-        factor = schedule(share, self.recipe)
+        factor = schedule(self.share, self.recipe)
         for group in self._optimiser.param_groups:
             group["lr"] = group["rate"] * factor
 

@@ -9,7 +9,7 @@ from cellsynth.geometry import Triple
 from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
 from cellsynth.shapes.pose import Orientation
-from cellsynth.training.loop import Length
+from cellsynth.training.stepping import Length
 
 __all__ = ["TrainOptions"]
 

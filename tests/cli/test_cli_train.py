@@ -11,7 +11,8 @@ from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES, find_recipe
 from cellsynth.shapes import LeftOut
 from cellsynth.training import preset
-from cellsynth.training.loop import Length, Report
+from cellsynth.training.loop import Report
+from cellsynth.training.stepping import Length
 
 EVALUATION = {
     "dsc": {

@@ -10,7 +10,7 @@ from textured import texture_spec
 from cellsynth.presets.texture import GENERATORS, TextureRecipe
 from cellsynth.texture import train
 from cellsynth.texture.gan_loop import GanReport
-from cellsynth.training.loop import Length
+from cellsynth.training.stepping import Length
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from cellsynth.texture.gan_loop import GanReport, GanTrainer, rate_factor
 from cellsynth.texture.networks import FrozenNorm
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 from cellsynth.texture.sheet import sheet_png, write_sheet
-from cellsynth.training.loop import Length
+from cellsynth.training.stepping import Length
 
 SPEC = GeneratorSpec(channels=4, downsamplings=1, blocks=1)
 RECIPE = TextureRecipe(crop=32, discriminator_channels=4, scales=2)

@@ -31,7 +31,7 @@ from cellsynth.texture.train import (
     train_texture,
     work_folder,
 )
-from cellsynth.training.loop import Length
+from cellsynth.training.stepping import Length
 
 OPTIONS = TextureTrainOptions(
     length=Length(steps=3),

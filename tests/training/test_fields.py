@@ -13,8 +13,8 @@ from cellsynth.presets.fields import FIELDS, find_field
 from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
 from cellsynth.sampling import calibration
-from cellsynth.training.loop import Length
 from cellsynth.training.preset import TrainOptions, train_preset
+from cellsynth.training.stepping import Length
 
 
 def test_named_fields():

@@ -19,9 +19,10 @@ from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.models import Bound
 from cellsynth.presets.recipe import Recipe
-from cellsynth.training import loop
+from cellsynth.training import loop, stepping
 from cellsynth.training.checkpoint import load_checkpoint
-from cellsynth.training.loop import Length, Report, Trainer, clamped_l1, schedule
+from cellsynth.training.loop import Report, Trainer, clamped_l1, schedule
+from cellsynth.training.stepping import Length
 
 
 def make(spec, recipe, pool, steps: int = 40, **others) -> Trainer:
@@ -224,16 +225,17 @@ import torch
 from pathlib import Path
 from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
-from cellsynth.training import loop
+from cellsynth.training import loop, stepping
 from cellsynth.training.points import PointPool
 
 torch.set_num_threads(1)
-loop.CHECKPOINT_S = 0.0
+stepping.CHECKPOINT_S = 0.0
 path, checkpoint, spec, recipe, truncation = sys.argv[1:]
 recipe = Recipe.model_validate_json(recipe)
 pool = PointPool(Path(path), recipe, 4, float(truncation))
+length = stepping.Length(steps=40)
 trainer = loop.Trainer(
-    FieldSpec.model_validate_json(spec), recipe, pool, loop.Length(steps=40), seed=0, data="spheres"
+    FieldSpec.model_validate_json(spec), recipe, pool, length, seed=0, data="spheres"
 )
 if Path(checkpoint).exists():
     trainer.load(Path(checkpoint))
@@ -288,9 +290,9 @@ def test_a_budget_ends_the_training(spec, recipe, pool):
 
 def test_checkpoints_come_by_time(spec, recipe, pool, tmp_path, monkeypatch):
     saved: list[int] = []
-    monkeypatch.setattr(loop, "CHECKPOINT_S", 30.0)
+    monkeypatch.setattr(stepping, "CHECKPOINT_S", 30.0)
     clock = iter(range(0, 10_000, 7))
-    monkeypatch.setattr(loop.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(stepping.time, "monotonic", lambda: next(clock))
     trainer = make(spec, recipe, pool, steps=12)
     monkeypatch.setattr(trainer, "save", lambda _: saved.append(trainer.step))
     trainer.run(tmp_path / "c")

@@ -19,7 +19,8 @@ from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
 from cellsynth.training import loop
 from cellsynth.training.checkpoint import load_checkpoint
-from cellsynth.training.loop import Length, Trainer
+from cellsynth.training.loop import Trainer
+from cellsynth.training.stepping import Length
 from cellsynth.training.team import Team, joined
 
 STEPS = 12
@@ -36,7 +37,7 @@ import torch
 from cellsynth.errors import TeamError
 from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
-from cellsynth.training import loop
+from cellsynth.training import loop, stepping
 from cellsynth.training.points import PointPool
 from cellsynth.training.team import joined
 
@@ -50,7 +51,7 @@ class Stopped(Exception):
     pass
 
 
-def trainer(team, recipe=adam, length=loop.Length(steps=steps)):
+def trainer(team, recipe=adam, length=stepping.Length(steps=steps)):
     pool = PointPool(Path(points), recipe, 4, float(truncation))
     return loop.Trainer(spec, recipe, pool, length, seed=0, data="spheres", team=team)
 
@@ -95,7 +96,7 @@ with joined(device) as team:
     resumed.run()
     write("resumed", resumed)
 
-    by_clock = trainer(team, length=loop.Length(budget_s=0.3))
+    by_clock = trainer(team, length=stepping.Length(budget_s=0.3))
     by_clock.run()
     write("by_clock", by_clock)
     (folder / f"clock-{team.rank}").write_text(f"{by_clock.step} {by_clock.seconds!r}")
@@ -109,8 +110,8 @@ with joined(device) as team:
     assert went_well is (None if team.leads else False), went_well
 
     # One fails, the other does not wait for it, and what it has written is whole.
-    loop.CHECKPOINT_S = 0.0
-    left = trainer(team, length=loop.Length(steps=100000))
+    stepping.CHECKPOINT_S = 0.0
+    left = trainer(team, length=stepping.Length(steps=100000))
     try:
         left.run(folder / "left", None if team.leads else stop_at(half))
     except TeamError as error:

@@ -20,8 +20,8 @@ from cellsynth.rendering.dataset import GenerateOptions, generate
 from cellsynth.sampling import calibration
 from cellsynth.shapes import ShapeStore
 from cellsynth.training import preset as preset_module
-from cellsynth.training.loop import Length
 from cellsynth.training.preset import TrainEvent, TrainOptions, train_preset, work_folder
+from cellsynth.training.stepping import Length
 
 VOXEL_UM = (1.0, 0.5, 0.5)
 SHAPE = (25, 50, 50)

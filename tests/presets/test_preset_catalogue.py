@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 from cellsynth.errors import BundleError, InUseError, MissingError, StorageError
-from cellsynth.presets import container, library
+from cellsynth.presets import catalogue, container
 from cellsynth.presets.bundle import read_bundle, read_preset
-from cellsynth.presets.library import find_preset, install_bundle, list_presets, preset_folders
+from cellsynth.presets.catalogue import find_preset, install_bundle, list_presets, preset_folders
 
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the presets of this machine's user nor those of the package."""
-    monkeypatch.delenv(library.VARIABLE, raising=False)
-    monkeypatch.setattr(library, "user_folder", lambda: tmp_path / "user")
-    monkeypatch.setattr(library, "_shipped", lambda: tmp_path / "shipped")
+    monkeypatch.delenv(catalogue.VARIABLE, raising=False)
+    monkeypatch.setattr(catalogue, "user_folder", lambda: tmp_path / "user")
+    monkeypatch.setattr(catalogue, "_shipped", lambda: tmp_path / "shipped")
     monkeypatch.chdir(tmp_path)
 
 
@@ -71,7 +71,7 @@ def test_by_name_in_the_order_of_the_search(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
-    monkeypatch.setenv(library.VARIABLE, f"{first}:{tmp_path / 'absent'}::{second}")
+    monkeypatch.setenv(catalogue.VARIABLE, f"{first}:{tmp_path / 'absent'}::{second}")
     folders = [first, tmp_path / "absent", second, tmp_path / "user", tmp_path / "shipped"]
     assert preset_folders() == folders
     for place in (tmp_path / "shipped", tmp_path / "user", second, first):
@@ -88,7 +88,7 @@ def test_the_shipped_folder_lies_in_the_package_or_beside_it(
     monkeypatch.undo()
     package = tmp_path / "site" / "cellsynth" / "presets"
     package.mkdir(parents=True)
-    monkeypatch.setattr(library, "__file__", str(package / "library.py"))
+    monkeypatch.setattr(catalogue, "__file__", str(package / "catalogue.py"))
     assert preset_folders()[-1] == tmp_path / "site" / "presets"
     (package / "bundles").mkdir()
     assert preset_folders()[-1] == package / "bundles"
@@ -305,6 +305,6 @@ def test_a_zip_without_a_preset(tmp_path: Path) -> None:
 
 
 def test_the_room_does_not_import_torch() -> None:
-    rooms = "library, card, bundle, models"
+    rooms = "catalogue, card, bundle, models"
     code = f"import sys; from cellsynth.presets import {rooms}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
