@@ -93,9 +93,11 @@ def train_preset(
         bool,
         typer.Option("--one-size", help="Bring the cells of each DATA to the size of the first's."),
     ] = False,
-    recipe: Annotated[str, typer.Option(help="default, paper, or a TOML file.")] = "default",
+    recipe: Annotated[
+        str, typer.Option(help="default, paper, that of a preset, or a TOML file.")
+    ] = "default",
     field: Annotated[
-        str, typer.Option(help="siren, non-equivariant, deepsdf, or a TOML file.")
+        str, typer.Option(help="siren, non-equivariant, deepsdf, that of a preset, or a TOML file.")
     ] = "siren",
     title: Annotated[str | None, typer.Option(help="Title, for people.")] = None,
     description: Annotated[str | None, typer.Option(help="What the cells are.")] = None,

@@ -1,4 +1,4 @@
-"""Fields by name: the default, and those that it is compared with."""
+"""Fields by name: the default, those that it is compared with, that of a preset."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ FIELDS = {
 
 
 def find_field(name: str) -> FieldSpec:
-    """The field of that name, or in that TOML file.
+    """The field of that name, of that preset, or in that TOML file.
 
     A file has the keys of the section ``field`` of a ``preset.toml``; what it leaves out is as in
     ``siren``.
 
     Raises:
-        MissingError: Neither a known name nor a file.
+        MissingError: Neither a known name, nor a preset, nor a file.
         BundleError: A key or value that the field refuses.
         FormatError, StorageError: The file is no text, or cannot be read.
     """
-    return find_named("field", name, FIELDS, FieldSpec)
+    return find_named("field", name, FIELDS, FieldSpec, lambda preset: preset.field)

@@ -1,4 +1,4 @@
-"""Recipes by name, or from a TOML file of one's own."""
+"""Recipes by name, of a preset, or from a TOML file of one's own."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ RECIPES = {
 
 
 def find_recipe(name: str) -> Recipe:
-    """The recipe of that name, or in that TOML file.
+    """The recipe of that name, that a preset was trained by, or in that TOML file.
 
     A file has the keys of the section ``training.recipe`` of a ``preset.toml``; what it leaves
     out is as in the default recipe.
 
     Raises:
-        MissingError: Neither a known name nor a file.
+        MissingError: Neither a known name, nor a preset, nor a file.
         BundleError: A key or value that the recipe refuses.
         FormatError, StorageError: The file is no text, or cannot be read.
     """
-    return find_named("recipe", name, RECIPES, Recipe)
+    return find_named("recipe", name, RECIPES, Recipe, lambda preset: preset.training.recipe)

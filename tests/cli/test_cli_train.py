@@ -148,7 +148,10 @@ def test_the_end_tells_what_was_left_out_assumed_and_reached(
         ("--half-extent nan", "--half-extent must be a finite number, got nan"),
         ("--orientation up", "--orientation must be 'none', 'sequence' or 'frame', got 'up'"),
         ("--kind GT", "--kind must be 'TRA', 'SEG' or 'ST', got 'GT'"),
-        ("--recipe none", "recipe none is not there; give default, paper, or a TOML file"),
+        (
+            "--recipe none",
+            "recipe none is not there; give default, paper, a preset, or a TOML file",
+        ),
         ("--recipe odd.toml", "recipe odd.toml: learning_rat is unknown; did you mean learning"),
         ("--resume --overwrite", "--resume and --overwrite exclude each other"),
         ("--device abacus", "device 'abacus' cannot be used here"),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from cellsynth.errors import BundleError, FormatError, MissingError, StorageError
+from cellsynth.presets.bundle import read_preset
+from cellsynth.presets.fields import find_field
 from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES, find_recipe
+
+PRESETS = Path(__file__).parents[2] / "presets"
 
 
 def test_named_recipes():
@@ -44,6 +50,12 @@ def test_a_file_that_is_wrong(tmp_path, text, error, message):
     path.write_text(text)
     with pytest.raises(error, match=message):
         find_recipe(str(path))
+
+
+def test_the_recipe_and_the_field_of_a_preset():
+    preset = read_preset(PRESETS / "platynereis")
+    assert find_recipe(str(PRESETS / "platynereis")) == preset.training.recipe != Recipe()
+    assert find_field(str(PRESETS / "platynereis")) == preset.field
 
 
 def test_files_that_cannot_be_read(tmp_path):
