@@ -83,12 +83,19 @@ class Soap(torch.optim.Optimizer):
             state["left"].lerp_(gradient @ gradient.T, 1 - beta2)
             state["right"].lerp_(gradient.T @ gradient, 1 - beta2)
             if count % group["refresh"] == 0:
-                state["left_basis"] = torch.linalg.qr(state["left"] @ left)[0]
-                state["right_basis"] = torch.linalg.qr(state["right"] @ right)[0]
+                state["left_basis"] = _orthonormal(state["left"] @ left)
+                state["right_basis"] = _orthonormal(state["right"] @ right)
         parameter.sub_(update, alpha=group["lr"])
 
 
 def _eigenbasis(matrix: Tensor) -> Tensor:
     """Orthonormal eigenvectors as columns, the largest eigenvalue first."""
     basis: Tensor = torch.linalg.eigh(matrix.double())[1]
-    return basis.flip(1).to(matrix.dtype)
+    return basis.flip(1).to(matrix.dtype).contiguous()
+
+
+def _orthonormal(matrix: Tensor) -> Tensor:
+    """Orthonormal columns that span what those of ``matrix`` span, one after another."""
+    # LAPACK leaves columns in a row. A checkpoint does not keep that, and products of the other
+    # order of memory round otherwise: a resumed training would not take the same steps.
+    return torch.linalg.qr(matrix)[0].contiguous()
