@@ -98,4 +98,5 @@ def _orthonormal(matrix: Tensor) -> Tensor:
     """Orthonormal columns that span what those of ``matrix`` span, one after another."""
     # LAPACK leaves columns in a row. A checkpoint does not keep that, and products of the other
     # order of memory round otherwise: a resumed training would not take the same steps.
-    return torch.linalg.qr(matrix)[0].contiguous()
+    basis: Tensor = torch.linalg.qr(matrix)[0]
+    return basis.contiguous()
