@@ -13,6 +13,7 @@ transform on the lattice of half voxels (the reference in the tests), without it
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,17 +61,29 @@ def signed_distance(
         raise InputError(f"voxel size must be three numbers above 0, got {voxel_size_um}")
     if limit_um is not None and not limit_um > 0:
         raise InputError(f"distance limit must be above 0 µm, got {limit_um}")
-    box = bounding_box(inside, grow=1)
-    if box is None or inside.all():
-        found = "all 0" if box is None else "inside everywhere"
+    if not inside.any() or inside.all():
+        found = "all 0" if not inside.any() else "inside everywhere"
         raise ShapeError(
             f"signed distance: mask of shape {inside.shape} is {found} and has no surface"
         )
-    cap = np.inf if limit_um is None else limit_um**2
-    distance = _squared_distance_to(inside, voxel_size_um, cap)
+    if limit_um is None:
+        return _signed(inside, voxel_size_um, np.inf)
+    # Farther from the mask's own box than the limit nothing is left to find.
+    near = bounding_box(inside, grow=math.ceil(limit_um / min(voxel_size_um)) + 1)
+    assert near is not None
+    distance = np.full(inside.shape, limit_um, np.float32)
+    distance[near] = _signed(inside[near], voxel_size_um, limit_um**2)
+    return distance
+
+
+def _signed(inside: NDArray[np.bool_], step: Triple, cap: float) -> NDArray[np.float32]:
+    """Signed distances, their squares cut off at ``cap``."""
+    distance = _squared_distance_to(inside, step, cap)
     np.sqrt(distance, out=distance)
     # An outside voxel nearest to one inside never lies farther out than one voxel around the mask.
-    depth = _squared_distance_to(~inside[box], voxel_size_um, cap)
+    box = bounding_box(inside, grow=1)
+    assert box is not None
+    depth = _squared_distance_to(~inside[box], step, cap)
     distance[box] -= np.sqrt(depth, out=depth)
     return distance
 
