@@ -97,8 +97,18 @@ def train_preset(
         str, typer.Option(help="default, paper, that of a preset, or a TOML file.")
     ] = "default",
     field: Annotated[
-        str, typer.Option(help="siren, non-equivariant, deepsdf, that of a preset, or a TOML file.")
-    ] = "siren",
+        str | None,
+        typer.Option(
+            help="siren, non-equivariant, deepsdf, that of a preset, or a TOML file.  "
+            "[default: siren]"
+        ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET", help="Train the field of a preset on, instead of a new one."
+        ),
+    ] = None,
     title: Annotated[str | None, typer.Option(help="Title, for people.")] = None,
     description: Annotated[str | None, typer.Option(help="What the cells are.")] = None,
     licence: Annotated[
@@ -134,11 +144,14 @@ def train_preset(
     cellsynth train-preset DATA --name mycells
     """
     from cellsynth.cli.models import TrainFlags
+    from cellsynth.presets.catalogue import find_preset
     from cellsynth.presets.fields import find_field
     from cellsynth.presets.recipes import find_recipe
 
     exclude("--budget", "--steps", budget is not None and steps is not None)
     exclude("--resume", "--overwrite", resume and overwrite)
+    exclude("--start", "--field", start is not None and field is not None)
+    exclude("--start", "--half-extent", start is not None and half_extent is not None)
     flags = judged(
         TrainFlags,
         "train-preset",
@@ -163,7 +176,11 @@ def train_preset(
     # DATA often lies here under the very name that the preset takes from it.
     own = any(Path(name).resolve() == folder.resolve() for folder in data)
     out = out or Path(f"{name}-preset" if own else name)
-    learned_by, spec = find_recipe(recipe), find_field(field)
+    learned_by = find_recipe(recipe)
+    begun = find_preset(start) if start else None
+    spec = begun.preset.field if begun else find_field(field or "siren")
+    extent_um = begun.preset.scale.half_extent_um if begun else flags.half_extent
+    before = begun.preset.origin.commands if begun else ()
 
     from cellsynth.field.model import pick_device
     from cellsynth.training import preset
@@ -179,16 +196,17 @@ def train_preset(
         data_licence=data_licence,
         source=source,
         limits=limits,
-        commands=(*(prepared_with or ()), _typed(context.obj)),
+        commands=(*before, *(prepared_with or ()), _typed(context.obj)),
         kind=flags.kind,
         n_frames=flags.frames,
         voxel_size_um=flags.voxel_size,
         frame_interval_s=flags.frame_interval,
         orientation=flags.orientation,
         one_size=one_size,
-        half_extent_um=flags.half_extent,
+        half_extent_um=extent_um,
         recipe=learned_by,
         spec=spec,
+        start=begun,
         seed=flags.seed,
         evaluate_every=flags.evaluate_every,
     )

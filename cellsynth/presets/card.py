@@ -39,6 +39,7 @@ def write_card(preset: Preset, evaluation: Mapping[str, Any]) -> str:
                 ("side of the space a cell lives in", f"{2 * scale.half_extent_um:g} µm"),
                 ("divisions in a sequence", f"{preset.topology.divisions}"),
                 ("training", f"{training.steps} steps{_time_taken(training.seconds)}"),
+                *([("started from", training.start)] if training.start else []),
                 ("seed", f"{training.seed}"),
                 ("versions", _versions(training.versions) or "unknown"),
             ],

@@ -249,6 +249,7 @@ class Training(StrictModel):
     """How and for how long the field was trained."""
 
     seed: int = Field(ge=0, description="Seed of everything random in the training")
+    start: Text | None = Field(None, description="Preset that the field was started from, and hash")
     steps: int = Field(ge=0, description="Steps taken")
     seconds: float = Field(ge=0, description="Wall time taken")
     sequences: int = Field(ge=1, description="Training sequences, each with a code and a rotation")

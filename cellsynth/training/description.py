@@ -31,7 +31,7 @@ __all__ = ["describe", "summarise"]
 
 def describe(store: ShapeStore, trainer: Trainer, options: TrainOptions, bound: Bound) -> Preset:
     """The preset's text and numbers, with sampling still to be calibrated."""
-    topology = _observed_topology(store)
+    topology, start = _observed_topology(store), options.start
     what = f"{store.n_sequences} single-cell sequences of {store.n_frames} frames"
     title = options.title or f"Cells like those in {options.name}"
     return Preset(
@@ -55,6 +55,7 @@ def describe(store: ShapeStore, trainer: Trainer, options: TrainOptions, bound: 
         training=Training(
             recipe=options.recipe,
             seed=options.seed,
+            start=f"{start.preset.name} {start.sha256[:12]}" if start else None,
             steps=trainer.step,
             seconds=round(trainer.seconds, 1),
             sequences=store.n_sequences,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,7 @@ class Trainer(Stepping[float, Report]):
         *,
         seed: int,
         data: str,
+        start: Mapping[str, NDArray[np.float32]] | None = None,
         team: Team | None = None,
     ) -> None:
         """Set up a training from scratch.
@@ -81,6 +82,9 @@ class Trainer(Stepping[float, Report]):
             length: When it ends.
             seed: Of weights, codes, angles and every step's draw.
             data: Names the data in the checkpoint's fingerprint.
+            start: Tensors of a preset with the same field, to start from instead of a new draw.
+                Its codes and rotations are taken over if they are as many as the sequences;
+                else codes start around the mean of its codes.
             team: The processes that train together, and the device; by default this one alone,
                 on the CPU.
         """
@@ -103,6 +107,8 @@ class Trainer(Stepping[float, Report]):
         self.angles = nn.Parameter(
             (torch.randn(n, 3, generator=generator) * recipe.rotation_init_sigma).to(self.device)
         )
+        if start is not None:
+            self._start_from(start)
         if not spec.equivariant:
             self.angles.requires_grad_(False).zero_()
         self._times = torch.from_numpy(frame_times(pool.n_frames)).to(self.device, torch.float32)
@@ -116,6 +122,8 @@ class Trainer(Stepping[float, Report]):
                     spec.model_dump(mode="json"),
                     recipe.model_dump(mode="json"),
                     [length.steps, length.budget_s, seed, data],
+                    # Trainings from a new draw keep the fingerprints that they had before.
+                    *([] if start is None else [_digest(start)]),
                 ]
             ).encode()
         ).hexdigest()
@@ -176,6 +184,17 @@ class Trainer(Stepping[float, Report]):
         else:
             decoder.load_state_dict(self.decoder.state_dict())
         return decoder.requires_grad_(False)
+
+    @torch.no_grad()
+    def _start_from(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        for name, parameter in self.decoder.named_parameters():
+            parameter.copy_(torch.from_numpy(tensors[f"field.{name}"]))
+        codes = torch.from_numpy(tensors["latents"])
+        if len(codes) == len(self.latents):
+            self.latents.copy_(codes)
+            self.angles.copy_(torch.from_numpy(tensors["rotations"]))
+        else:
+            self.latents.add_(codes.mean(dim=0).to(self.device))
 
     def _agreed(self, seconds: float) -> float:
         return self.team.agree(seconds)
@@ -287,6 +306,12 @@ class Trainer(Stepping[float, Report]):
     def _named(self) -> list[tuple[str, Tensor]]:
         field = [(f"field.{name}", p) for name, p in self.decoder.named_parameters()]
         return [*field, ("latents", self.latents), ("angles", self.angles)]
+
+
+def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:
+    """Names tensors by their numbers."""
+    parts = (part for name in sorted(tensors) for part in (name.encode(), tensors[name].tobytes()))
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def clamped_l1(predicted: Tensor, sdf: Tensor, truncation: float) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from cellsynth.geometry import Triple
+from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
 from cellsynth.shapes.pose import Orientation
@@ -33,6 +34,9 @@ class TrainOptions:
         half_extent_um: Half the side of Ω; from the data by default.
         recipe: Hyperparameters.
         spec: The network.
+        start: A preset whose field the training starts from; ``spec`` and ``half_extent_um`` are
+            then its own. Where the data have as many sequences as it learned, its codes and
+            rotations are taken over too, else all codes start at the mean of its codes.
         seed: Of everything random.
         evaluate_every: Measure every so many frames of each sequence, counted from the last.
     """
@@ -56,5 +60,6 @@ class TrainOptions:
     half_extent_um: float | None = None
     recipe: Recipe = field(default_factory=Recipe)
     spec: FieldSpec = field(default_factory=FieldSpec)
+    start: Bundle | None = None
     seed: int = 0
     evaluate_every: int = 1

@@ -282,6 +282,7 @@ def _train(
         options.length,
         seed=options.seed,
         data=(work / RECORD).read_text(encoding="utf-8"),
+        start=options.start.tensors() if options.start else None,
         team=team,
     )
     checkpoint = work / CHECKPOINT

@@ -154,6 +154,8 @@ def test_the_end_tells_what_was_left_out_assumed_and_reached(
         ),
         ("--recipe odd.toml", "recipe odd.toml: learning_rat is unknown; did you mean learning"),
         ("--resume --overwrite", "--resume and --overwrite exclude each other"),
+        ("--start celegans --field siren", "--start and --field exclude each other"),
+        ("--start celegans --half-extent 9", "--start and --half-extent exclude each other"),
         ("--device abacus", "device 'abacus' cannot be used here"),
     ],
 )

@@ -388,3 +388,31 @@ def test_averaged_weights_lag_behind(spec, recipe, pool):
     moved = (trainer.decoder.output.weight - start).norm()
     assert 0 < (trainer.decoder.output.weight - average).norm() < moved
     assert not any(p.requires_grad for p in trainer.averaged().parameters())
+
+
+def preset_tensors(trainer: Trainer) -> dict[str, np.ndarray]:
+    """As a bundle holds them."""
+    tensors = {name: tensor.numpy() for name, tensor in state(trainer).items()}
+    return tensors | {"rotations": tensors.pop("angles")}
+
+
+def test_starting_from_a_preset_takes_its_numbers(spec, recipe, pool):
+    before = make(spec, recipe, pool)
+    before.run()
+    tensors = preset_tensors(before)
+    assert_equal(state(make(spec, recipe, pool, seed=7, start=tensors)), state(before))
+    # Other cells: codes begin around the mean of those learned, each a little elsewhere.
+    nine = np.full((9, spec.latent_dim), 0.5, np.float32)
+    other = make(spec, recipe, pool, seed=7, start=tensors | {"latents": nine})
+    assert (other.latents - 0.5).abs().max() < 0.1
+    assert len(other.latents.unique()) == other.latents.numel()
+    assert not torch.equal(other.angles, before.angles)
+    assert torch.equal(other.decoder.output.weight, before.decoder.output.weight)
+
+
+def test_a_checkpoint_of_another_start_is_refused(spec, recipe, pool, tmp_path):
+    plain = make(spec, recipe, pool)
+    plain.save(tmp_path / "c")
+    started = make(spec, recipe, pool, start=preset_tensors(plain))
+    with pytest.raises(InputError, match="other data or settings"):
+        started.load(tmp_path / "c")

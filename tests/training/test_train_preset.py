@@ -368,3 +368,19 @@ def test_several_data_sets_make_one_preset(masks, options, tmp_path):
     assert max(reach[:4]) == pytest.approx(max(reach[4:]), rel=0.05)
     plain = train_preset([masks, large], tmp_path / "plain", short).bundle.preset
     assert plain.scale.half_extent_um > 5 * preset.scale.half_extent_um
+
+
+def test_a_training_starts_from_a_preset(trained, options, masks, tmp_path):
+    bundle = trained[0].bundle
+    start = replace(
+        options, name="further", length=Length(steps=1), start=bundle, spec=bundle.preset.field
+    )
+    summary = train_preset(masks, tmp_path / "further", start)
+    preset = summary.bundle.preset
+    assert preset.training.start == f"mycells {bundle.sha256[:12]}"
+    assert preset.training.steps == 1
+    assert "started from | mycells" in summary.bundle.card()
+    # A step further it is what it was, where a new draw knows nothing.
+    assert summary.evaluation["dsc"]["mean"] == pytest.approx(
+        trained[0].evaluation["dsc"]["mean"], abs=0.02
+    )
