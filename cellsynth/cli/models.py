@@ -56,6 +56,7 @@ class GenerateFlags(_Flags):
     frames: Frames | None
     rotation: Literal["random", "none"] | tuple[float, float, float]
     strategy: Strategy | None
+    format: Literal["ctc", "ome-zarr"]
     seed: Seed
     workers: int | None = Field(ge=1, le=4096)
 
