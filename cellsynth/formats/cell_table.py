@@ -48,6 +48,10 @@ class CellTable:
             before = frame.get(int(label), (0, np.zeros(3)))
             frame[int(label)] = before[0] + n, before[1] + total
 
+    def __contains__(self, t: object) -> bool:
+        """Whether any of frame ``t`` was added."""
+        return t in self._frames
+
     def labels(self) -> dict[int, set[int]]:
         """The labels seen in each frame that was added."""
         return {t: set(frame) for t, frame in self._frames.items()}

@@ -11,6 +11,7 @@ Source: Graph Exchange File Format, specification 1.3 (live-image-tracking-tools
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,14 @@ def write_geff(
 
 
 def _edges(lineage: Lineage, ids: dict[tuple[int, int], int]) -> list[tuple[int, int]]:
-    edges = []
+    edges: list[tuple[int, int]] = []
     for tracklet in lineage.tracklets:
         frames = range(tracklet.begin, tracklet.end + 1)
         along = [ids[t, tracklet.label] for t in frames]
         if tracklet.parent:
             parent = lineage[tracklet.parent]
             along.insert(0, ids[parent.end, parent.label])
-        edges += zip(along[:-1], along[1:], strict=True)
+        edges += pairwise(along)
     return edges
 
 

@@ -203,7 +203,7 @@ class OmeZarrWriter:
         return self.folder
 
     def _begin_frame(self, t: int, *, imaged: bool) -> None:
-        there = t in self._cells.labels()
+        there = t in self._cells
         if there or not 0 <= t < self.n_frames:
             what = "was written before" if there else f"is not in 0 … {self.n_frames - 1}"
             raise InputError(f"{self.folder.name}: frame {t} {what}")
@@ -232,9 +232,7 @@ class OmeZarrWriter:
         for i, factor in enumerate(self._factors):
             shape = level_shape(self._shape, factor)
             chunk = [min(c, n) for c, n in zip(CHUNK, shape, strict=True)]
-            shard = [
-                c * -(-min(s, n) // c) for c, s, n in zip(chunk, SHARD, shape, strict=True)
-            ]
+            shard = [c * -(-min(s, n) // c) for c, s, n in zip(chunk, SHARD, shape, strict=True)]
             arrays.append(
                 zarr.create_array(
                     str(folder / str(i)),
@@ -261,9 +259,7 @@ class OmeZarrWriter:
             transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [step_s, *size]}]
             if mean and i:
                 # The mean of two voxels lies between them; of a stride the first remains.
-                shift = [
-                    (f - 1) / 2 * s for f, s in zip(factor, self._voxel_size_um, strict=True)
-                ]
+                shift = [(f - 1) / 2 * s for f, s in zip(factor, self._voxel_size_um, strict=True)]
                 transforms.append({"type": "translation", "translation": [0.0, *shift]})
             datasets.append({"path": str(i), "coordinateTransformations": transforms})
         shown = "image" if self._imaged else "mask, 255 in cells"
@@ -286,9 +282,7 @@ def _mask(labels: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _group(folder: Path, ome: dict[str, Any]) -> None:
-    zarr.create_group(
-        str(folder), zarr_format=3, attributes={"ome": {"version": VERSION, **ome}}
-    )
+    zarr.create_group(str(folder), zarr_format=3, attributes={"ome": {"version": VERSION, **ome}})
 
 
 def _image_label(lineage: Lineage) -> dict[str, Any]:

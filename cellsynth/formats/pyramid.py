@@ -7,7 +7,7 @@ hands them on, reduced, to the next, so memory is one slab a level whatever the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,8 @@ def reduce_by_mean(slab: Slab, step: Index) -> Slab:
                 pairs = np.concatenate([pairs, pairs[-1:]])
             total = np.moveaxis(np.add(pairs[0::2], pairs[1::2], dtype=wide), 0, axis)
     n = step[0] * step[1] * step[2]
-    return ((total + wide.type(n // 2)) // wide.type(n)).astype(slab.dtype)
+    mean: Slab = (total + wide.type(n // 2)) // wide.type(n)
+    return mean.astype(slab.dtype)
 
 
 def slabs_of_planes(planes: Iterable[Slab], depth: int = SHARD[0]) -> Iterator[Slab]:
@@ -93,9 +94,7 @@ def slabs_of_planes(planes: Iterable[Slab], depth: int = SHARD[0]) -> Iterator[S
         yield np.stack(batch)
 
 
-def slabs_of_crop(
-    crop: Slab, offset: Index, shape: Index, depth: int = SHARD[0]
-) -> Iterator[Slab]:
+def slabs_of_crop(crop: Slab, offset: Index, shape: Index, depth: int = SHARD[0]) -> Iterator[Slab]:
     """A frame of ``shape`` that is 0 but for a ``crop`` at ``offset``, as slabs."""
     z0, y0, x0 = offset
     for z in range(0, shape[0], depth):
@@ -127,7 +126,7 @@ def write_levels(
     for i, array in enumerate(arrays):
         if i:
             step = as_index(b // a for a, b in zip(factors[i - 1], factors[i], strict=True))
-            passing = map(reduce, passing, iter(lambda step=step: step, None))
+            passing = map(reduce, passing, repeat(step))
         passing = _stored(array, t, passing)
     for _ in passing:
         pass

@@ -123,7 +123,6 @@ class SequenceMaker:
                 future.result()
             writer.finish(lineage)
 
-
     def _writer(self, part: Path, name: str) -> CTCWriter | OmeZarrWriter:
         options, scale = self._options, self._model.preset.scale
         voxel_size_um = options.grid.voxel_size_um(scale.half_extent_um)
