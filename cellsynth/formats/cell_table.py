@@ -44,7 +44,8 @@ class CellTable:
         counts = found["voxel_counts"]
         for label in np.flatnonzero(counts[1:]) + 1:
             n = int(counts[label])
-            total = n * (found["centroids"][label] + np.asarray(offset, np.float64))
+            # Sums of voxel positions are whole numbers, so parts add up to the same in any order.
+            total = np.rint(n * found["centroids"][label]) + n * np.asarray(offset, np.float64)
             before = frame.get(int(label), (0, np.zeros(3)))
             frame[int(label)] = before[0] + n, before[1] + total
 
