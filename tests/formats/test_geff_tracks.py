@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from geff.core_io import read_to_memory
 from geff.validate.data import ValidationConfig
+from graphs import lineage_of
 
 from cellsynth.formats.cell_table import CellTable
 from cellsynth.formats.geff_tracks import write_geff
@@ -23,27 +24,6 @@ def table(frames) -> CellTable:
     for t, frame in enumerate(frames):
         cells.add(t, frame)
     return cells
-
-
-def lineage_of(graph) -> Lineage:
-    """The lineage that a graph of cells with labels says, as ``man_track.txt`` would."""
-    tracklets = []
-    for label in {data["label"] for _, data in graph.nodes(data=True)}:
-        nodes = [n for n, data in graph.nodes(data=True) if data["label"] == label]
-        nodes.sort(key=lambda n: graph.nodes[n]["t"])
-        before = list(graph.predecessors(nodes[0]))
-        assert len(before) <= 1
-        tracklets.append(
-            Tracklet(
-                int(label),
-                int(graph.nodes[nodes[0]]["t"]),
-                int(graph.nodes[nodes[-1]]["t"]),
-                int(graph.nodes[before[0]]["label"]) if before else 0,
-            )
-        )
-        for a, b in zip(nodes[:-1], nodes[1:], strict=True):
-            assert graph.has_edge(a, b)
-    return Lineage(tuple(tracklets))
 
 
 @pytest.fixture

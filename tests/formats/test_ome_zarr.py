@@ -152,7 +152,8 @@ def test_labels_have_colours_and_properties(written, lineage):
     ]
     colours = {tuple(entry["rgba"]) for entry in said["colors"]}
     assert len(colours) == len(lineage)
-    assert [entry["label-value"] for entry in said["colors"]] == [t.label for t in lineage.tracklets]
+    coloured = [entry["label-value"] for entry in said["colors"]]
+    assert coloured == [t.label for t in lineage.tracklets]
 
 
 def test_every_level_is_sharded_compressed_and_named(written):
@@ -230,9 +231,13 @@ def test_without_an_interval_time_counts_frames(tmp_path, big):
     ],
 )
 def test_what_is_wrong_is_refused_and_nothing_stays(tmp_path, big, spoil, error, message):
-    with pytest.raises(error, match=message), start(tmp_path / "set") as writer:
-        writer.write_frame(0, big[0])
-        spoil(writer, big)
+    def attempt():
+        with start(tmp_path / "set") as writer:
+            writer.write_frame(0, big[0])
+            spoil(writer, big)
+
+    with pytest.raises(error, match=message):
+        attempt()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from closed import check_closed, euler, volume
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
@@ -20,7 +21,6 @@ from cellsynth.rendering.surface import (
     mesh_of_mask,
     meshes_by_label,
 )
-from closed import check_closed, euler, volume
 
 RADIUS = 0.4
 GRID = Grid.over_omega((48, 48, 48))
