@@ -87,10 +87,15 @@ class Grid:
                 "use smaller voxels"
             )
         # The small slack keeps 2.0 / 0.1 = 20 voxels from becoming 19 by rounding.
-        z, y, x = (math.floor(side_um / s + 1e-9) for s in voxel_size_um)
+        shape = as_index(math.floor(side_um / s + 1e-9) for s in voxel_size_um)
+        return cls.centred(shape, voxel_size_um, half_extent_um)
+
+    @classmethod
+    def centred(cls, shape: Index, voxel_size_um: Triple, half_extent_um: float) -> Grid:
+        """The grid of these voxels, ``(z, y, x)``, the last in µm, whose middle is that of Ω."""
         spacing = tuple(s / half_extent_um for s in voxel_size_um)
-        origin = tuple(-(n - 1) / 2 * s for n, s in zip((z, y, x), spacing, strict=True))
-        return cls((z, y, x), _triple(spacing), _triple(origin))
+        origin = tuple(-(n - 1) / 2 * s for n, s in zip(shape, spacing, strict=True))
+        return cls(shape, _triple(spacing), _triple(origin))
 
     @property
     def size(self) -> int:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cellsynth.cli.console import StoppedError, print_error
+from cellsynth.cli.export import export
 from cellsynth.cli.fit import fit
 from cellsynth.cli.generate import generate
 from cellsynth.cli.phantom import phantom
@@ -42,6 +43,7 @@ app.command("train-texture")(train_texture)
 app.command()(fit)
 app.add_typer(presets, name="presets")
 app.command()(phantom)
+app.command()(export)
 app.command()(validate)
 
 

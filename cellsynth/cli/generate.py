@@ -1,4 +1,4 @@
-"""``cellsynth generate``: new cells of a preset, as a Cell Tracking Challenge data set."""
+"""``cellsynth generate``: new cells of a preset, as Cell Tracking Challenge set or OME-Zarr."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ def generate(
         str | None,
         typer.Option(help="gaussian, neighbourhood, mixture or kernel.  [default: the preset's]"),
     ] = None,
+    layout: Annotated[
+        str,
+        typer.Option(
+            "--format", help="ctc, folders of TIFF files; ome-zarr, an OME-Zarr a sequence."
+        ),
+    ] = "ctc",
     seed: SeedFlag = 0,
     out: Annotated[
         Path | None,
@@ -102,6 +108,7 @@ def generate(
             "frames": frames,
             "rotation": _rotation(rotation),
             "strategy": strategy,
+            "format": layout,
             "seed": seed,
             "workers": workers,
         },
@@ -120,6 +127,7 @@ def generate(
         strategy=flags.strategy,
         seed=flags.seed,
         dense=dense,
+        format=flags.format,
     )
     printer = Printer(quiet)
     if dry_run:
@@ -138,7 +146,7 @@ def generate(
             overwrite=overwrite,
             on_event=shown.event,
         )
-    printer.last(_told(summary, options.n_frames))
+    printer.last(_told(summary, options))
 
 
 def _rotation(text: str) -> Any:
@@ -196,11 +204,10 @@ class _Shown:
 
 def _finished(out: Path, count: int, resume: bool) -> int:
     """Sequences of the first ``count`` that lie in ``out`` already."""
-    from cellsynth.formats.ctc_names import sequence_names
+    from cellsynth.formats.manifest import find_manifest
 
-    if not (resume and out.is_dir()):
-        return 0
-    return sum(int(name) <= count for name in sequence_names(out))
+    found = find_manifest(out) if resume else None
+    return sum(int(name) <= count for name in found["sequences"]) if found else 0
 
 
 def _whole(out: Path, count: int) -> str:
@@ -213,17 +220,20 @@ def _whole(out: Path, count: int) -> str:
     )
 
 
-def _told(summary: Summary, n_frames: int) -> str:
-    sequences = f"{summary.sequences} sequence{'s' * (summary.sequences != 1)} of {n_frames} frames"
+def _told(summary: Summary, options: GenerateOptions) -> str:
+    sequences = f"{summary.sequences} sequence{'s' * (summary.sequences != 1)}"
+    sequences += f" of {options.n_frames} frames"
     draws = summary.sequences + summary.refused
     refused = ""
     if summary.refused:
         share = summary.refused / draws
         refused = f" ({summary.refused} of {draws} draws refused for their topology, {share:.0%})"
+    then = f"cellsynth validate {quoted(summary.out)}"
+    if options.format == "ome-zarr":
+        then = f"napari {quoted(summary.out / '01.ome.zarr')}"
     return (
         f"{'wrote' if summary.made else 'nothing to do:'} {sequences}"
-        f" {'to' if summary.made else 'lie in'} {quoted(summary.out)}{refused}; "
-        f"next: cellsynth validate {quoted(summary.out)}"
+        f" {'to' if summary.made else 'lie in'} {quoted(summary.out)}{refused}; next: {then}"
     )
 
 
@@ -250,6 +260,7 @@ def _print_plan(
                 else f"{', '.join(f'{a:g}' for a in rotation)} degrees, Euler XYZ",
             ),
             ("strategy", options.strategy or bundle.preset.sampling.strategy),
+            ("format", options.format),
             ("folder", f"{out} ({'free' if free else 'holds something already'})"),
         ]
     )

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cellsynth.presets.models import Strategy
 
 __all__ = [
+    "ExportFlags",
     "FitFlags",
     "GenerateFlags",
     "ImportFlags",
@@ -36,6 +37,19 @@ class _Flags(BaseModel):
     )
 
 
+class ExportFlags(_Flags):
+    """What ``export`` was asked for."""
+
+    to: Literal["ome-zarr", "geff", "mesh", "tiff-stack"]
+    mesh_format: Literal["ply", "obj", "glb"] | None
+    surface: Literal["field", "mask"] | None
+    # A lattice of a thousand points a side holds a cell's box in a few GB.
+    res: int | None = Field(ge=8, le=1024)
+    voxel_size: Triple | None
+    frame_interval: Length | None
+    workers: int | None = Field(ge=1, le=4096)
+
+
 class FitFlags(_Flags):
     """What ``fit`` was asked for."""
 
@@ -56,6 +70,7 @@ class GenerateFlags(_Flags):
     frames: Frames | None
     rotation: Literal["random", "none"] | tuple[float, float, float]
     strategy: Strategy | None
+    format: Literal["ctc", "ome-zarr"]
     seed: Seed
     workers: int | None = Field(ge=1, le=4096)
 

@@ -25,11 +25,18 @@ from cellsynth.errors import CellsynthError, StorageError
 from cellsynth.formats.manifest import remove_parts, write_manifest
 from cellsynth.formats.storage import remove
 
-__all__ = ["Made", "MakeSequence", "MakerFactory", "Record", "fill", "made"]
+__all__ = ["Made", "MakeSequence", "MakerFactory", "Record", "cores", "fill", "made"]
 
 Record = dict[str, Any]  # what the manifest says of a sequence
 MakeSequence = Callable[[int], Record]
 Made = Generator[tuple[int, Record], None, None]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class MakerFactory(Protocol):
@@ -66,7 +73,7 @@ def fill(
         How many were made.
     """
     remove_parts(out)
-    for name in set(records) - {n for n in records if all(f.is_dir() for f in folders(n))}:
+    for name in set(records) - {n for n in records if all(f.exists() for f in folders(n))}:
         del records[name]
     todo = [i for i, name in enumerate(names) if name not in records]
     for i in todo:

@@ -36,6 +36,7 @@ __all__ = [
     "read_frame_interval_s",
     "read_header",
     "read_labels",
+    "read_planes",
     "read_voxel_size_um",
     "scan_labels",
 ]
@@ -99,6 +100,30 @@ def read_labels(path: StrPath) -> NDArray[Any]:
         # One thread: callers that want more read several frames at a time.
         labels: NDArray[Any] = series.asarray(maxworkers=1)
         return labels.reshape(header.shape)
+
+
+def read_planes(path: StrPath) -> Iterator[NDArray[Any]]:
+    """The planes ``(y, x)`` of one frame of labels or counts, one after another.
+
+    Memory is one plane, unless the file keeps them all in one piece. Raises as `read_labels`.
+    """
+    with _opened(path) as (_, series):
+        header = _frame_header(path, series)
+        if len(series.pages) != math.prod(header.shape[:-2]):
+            yield from series.asarray(maxworkers=1).reshape(-1, *header.shape[-2:])
+            return
+        blank: dict[Any, bool] = {}
+        for page in series.pages:
+            if page is None:
+                yield np.zeros(header.shape[-2:], header.dtype)
+                continue
+            # Blank pages of our own files are one strip on disk; it is decoded once.
+            if blank.get(page.dataoffsets):
+                yield np.zeros(header.shape[-2:], header.dtype)
+                continue
+            plane = page.asarray(maxworkers=1).reshape(header.shape[-2:])
+            blank[page.dataoffsets] = not plane.any()
+            yield plane
 
 
 def scan_labels(path: StrPath) -> frozenset[int]:

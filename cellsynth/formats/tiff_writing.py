@@ -16,7 +16,7 @@ from pathlib import Path
 from cellsynth.errors import InputError
 from cellsynth.formats.storage import remove, storing
 
-__all__ = ["check_sizes", "write_pages"]
+__all__ = ["check_sizes", "imagej_description", "pixels_per_um", "write_pages"]
 
 Triple = tuple[float, float, float]
 
@@ -62,7 +62,7 @@ def write_pages(
     Raises:
         StorageError: The disk refused; nothing is left behind.
     """
-    description = _imagej_description(shape[0], voxel_size_um[0], frame_interval_s)
+    description = imagej_description(shape[0], voxel_size_um[0], frame_interval_s)
     head = _directories(shape, bits, voxel_size_um, description, strips, strip_of_page)
     with storing(path):
         try:
@@ -74,17 +74,24 @@ def write_pages(
             raise
 
 
-def _imagej_description(n_slices: int, spacing_um: float, frame_interval_s: float | None) -> bytes:
+def imagej_description(
+    n_slices: int, spacing_um: float, frame_interval_s: float | None, n_frames: int = 1
+) -> bytes:
+    """What the first page says: planes, frames and their distances, as ImageJ writes it."""
     lines = ["ImageJ=1.11a"]
+    if n_slices * n_frames > 1:
+        lines.append(f"images={n_slices * n_frames}")
     if n_slices > 1:
-        lines += [f"images={n_slices}", f"slices={n_slices}"]
+        lines.append(f"slices={n_slices}")
+    if n_frames > 1:
+        lines += [f"frames={n_frames}", "hyperstack=true"]
     lines += ["unit=micron", f"spacing={float(spacing_um)!r}"]
     if frame_interval_s is not None:
         lines.append(f"finterval={float(frame_interval_s)!r}")
     return ("\n".join(lines) + "\n\0").encode("ascii")
 
 
-def _per_um(size_um: float) -> Fraction:
+def pixels_per_um(size_um: float) -> Fraction:
     """Pixels per µm as TIFF can hold it: 0.09 µm is 100/9 exactly, others are as near as fits."""
     exact = 1 / Fraction(repr(float(size_um)))
     if max(exact.numerator, exact.denominator) <= _CLASSIC_LIMIT:
@@ -108,7 +115,7 @@ def _directories(
     are BigTIFF (``big``), which few programs outside microscopy read.
     """
     n_pages, height, width = shape
-    fractions = [_per_um(size) for size in (voxel_size_um[2], voxel_size_um[1])]
+    fractions = [pixels_per_um(size) for size in (voxel_size_um[2], voxel_size_um[1])]
     resolutions = b"".join(struct.pack("<II", f.numerator, f.denominator) for f in fractions)
     if big is None:
         # 200 bytes are more than a directory of plain TIFF takes.

@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 
 from cellsynth.errors import CellsynthError, MissingError
+from cellsynth.formats.manifest import find_manifest
 from cellsynth.presets.bundle import (
     PRESET,
     Bundle,
@@ -20,7 +21,14 @@ from cellsynth.presets.container import is_file, is_folder
 from cellsynth.presets.judge import nearest
 from cellsynth.presets.models import Preset
 
-__all__ = ["Listed", "find_preset", "install_bundle", "list_presets", "preset_folders"]
+__all__ = [
+    "Listed",
+    "find_preset",
+    "install_bundle",
+    "list_presets",
+    "preset_folders",
+    "preset_of",
+]
 
 VARIABLE = "CELLSYNTH_PRESETS"
 
@@ -86,6 +94,22 @@ def find_preset(name_or_path: str | Path) -> Bundle:
         f"no preset {name!r}; expected a folder, a zip or one of: {', '.join(known) or 'none yet'}"
         f"{nearest(name, known)}"
     )
+
+
+def preset_of(source: Path) -> Bundle | None:
+    """The preset that a data set of ours was made from; None for sets of others.
+
+    Raises:
+        MissingError: The preset is not there; the message says to name another.
+    """
+    said = find_manifest(source) or {}
+    preset = said.get("preset", said.get("source", {}).get("preset"))
+    if not isinstance(preset, dict):
+        return None
+    try:
+        return find_preset(str(preset.get("name")))
+    except MissingError as error:
+        raise MissingError(f"{source} names its preset: {error}; pass --preset") from None
 
 
 def list_presets() -> list[Listed]:

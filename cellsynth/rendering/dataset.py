@@ -22,7 +22,7 @@ from cellsynth.formats.manifest import locked, open_manifest
 from cellsynth.presets.bundle import Bundle, read_bundle
 from cellsynth.rendering.manifest import describe
 from cellsynth.rendering.options import Event, GenerateOptions
-from cellsynth.rendering.sequence_maker import SequenceMaker
+from cellsynth.rendering.sequence_maker import SequenceMaker, sequence_folder
 
 __all__ = ["Event", "GenerateOptions", "Summary", "generate"]
 
@@ -49,7 +49,7 @@ def generate(
     overwrite: bool = False,
     on_event: Callable[[Event], None] | None = None,
 ) -> Summary:
-    """Render ``count`` new cells into a Cell Tracking Challenge data set.
+    """Render ``count`` new cells into a data set, a Cell Tracking Challenge one by default.
 
     Args:
         bundle: A verified preset.
@@ -102,7 +102,7 @@ def generate(
             manifest,
             records,
             [sequence_name(i + 1) for i in range(count)],
-            lambda name: [out / f"{name}_GT"],
+            lambda name: [out / sequence_folder(name, options.format)],
             make,
             keep=there,
             on_made=lambda i: notify(Event("sequence", i)),

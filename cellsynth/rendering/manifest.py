@@ -31,6 +31,8 @@ def describe(bundle: Bundle, options: GenerateOptions) -> dict[str, Any]:
             else list(options.rotation),
             "strategy": options.strategy or bundle.preset.sampling.strategy,
             "seed": options.seed,
+            # Sets of TIFF files have never said so, and are taken up again as they are.
+            **({} if options.format == "ctc" else {"format": options.format}),
         },
         "versions": versions(),
         "sequences": {},

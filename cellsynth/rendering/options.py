@@ -8,7 +8,9 @@ from typing import Literal
 from cellsynth.geometry import Grid
 from cellsynth.sampling.strategies import Strategy
 
-__all__ = ["Event", "GenerateOptions"]
+__all__ = ["Event", "Format", "GenerateOptions"]
+
+Format = Literal["ctc", "ome-zarr"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class GenerateOptions:
         strategy: Latent sampling instead of the preset's.
         seed: With the sequence's number, decides everything drawn.
         dense: Ask the field at every voxel; the same masks, hundreds of times slower.
+        format: Cell Tracking Challenge folders of TIFF files, or an OME-Zarr a sequence.
     """
 
     grid: Grid
@@ -30,6 +33,7 @@ class GenerateOptions:
     strategy: Strategy | None = None
     seed: int = 0
     dense: bool = False
+    format: Format = "ctc"
 
     def frame_interval_s(self, model_frames: int, model_interval_s: float | None) -> float | None:
         """Seconds between frames when ``n_frames`` span the time of the preset's own."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -20,10 +20,13 @@ from cellsynth.formats.manifest import PART
 from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.bundle import Bundle
-from cellsynth.rendering.options import Event, GenerateOptions
+from cellsynth.rendering.options import Event, Format, GenerateOptions
 from cellsynth.rendering.sequence import LabelledSequence, draw_cell
 
-__all__ = ["SequenceMaker"]
+if TYPE_CHECKING:
+    from cellsynth.formats.ome_zarr import OmeZarrWriter
+
+__all__ = ["SequenceMaker", "sequence_folder"]
 
 # Frames that wait to be compressed and written, per worker: bounds memory.
 WAITING = 3
@@ -78,11 +81,13 @@ class SequenceMaker:
                 remove(part)
                 self._notify(Event("redrawn", index))
                 attempt = draw.attempt + 1
-        faults = validate_ctc(part)
+        # What OME-Zarr files must obey is judged as they are written.
+        faults = validate_ctc(part) if self._options.format == "ctc" else []
         if faults:
             raise CellsynthError(f"sequence {name} came out invalid, which is a bug: {faults[0]}")
-        with storing(self._out / f"{name}_GT"):
-            (part / f"{name}_GT").rename(self._out / f"{name}_GT")
+        folder = sequence_folder(name, self._options.format)
+        with storing(self._out / folder):
+            (part / folder).rename(self._out / folder)
         remove(part)
         lineage = sequence.lineage()
         return {
@@ -97,15 +102,9 @@ class SequenceMaker:
 
     def _write(self, part: Path, name: str, index: int, sequence: LabelledSequence) -> None:
         """Render and write at once: frames are compressed while others are rendered."""
-        options, scale = self._options, self._model.preset.scale
+        options = self._options
         room = threading.Semaphore(WAITING)
-        writer = CTCWriter(
-            part,
-            name,
-            n_frames=options.n_frames,
-            voxel_size_um=options.grid.voxel_size_um(scale.half_extent_um),
-            frame_interval_s=options.frame_interval_s(scale.n_frames, scale.frame_interval_s),
-        )
+        writer = self._writer(part, name)
 
         def write(t: int, labels: Any, offset: Any) -> None:
             try:
@@ -123,6 +122,33 @@ class SequenceMaker:
             for future in written:
                 future.result()
             writer.finish(lineage)
+
+    def _writer(self, part: Path, name: str) -> CTCWriter | OmeZarrWriter:
+        options, scale = self._options, self._model.preset.scale
+        voxel_size_um = options.grid.voxel_size_um(scale.half_extent_um)
+        interval_s = options.frame_interval_s(scale.n_frames, scale.frame_interval_s)
+        if options.format == "ctc":
+            return CTCWriter(
+                part,
+                name,
+                n_frames=options.n_frames,
+                voxel_size_um=voxel_size_um,
+                frame_interval_s=interval_s,
+            )
+        from cellsynth.formats.ome_zarr import OmeZarrWriter
+
+        return OmeZarrWriter(
+            part,
+            name,
+            shape=(options.n_frames, *options.grid.shape),
+            voxel_size_um=voxel_size_um,
+            frame_interval_s=interval_s,
+        )
+
+
+def sequence_folder(name: str, layout: Format) -> str:
+    """Name of the folder in a generated set that is sequence ``name`` alone."""
+    return f"{name}_GT" if layout == "ctc" else f"{name}.ome.zarr"
 
 
 def _matrix(rotation: Literal["random", "none"] | tuple[float, float, float]) -> Any:

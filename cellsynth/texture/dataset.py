@@ -30,7 +30,7 @@ from cellsynth.formats.manifest import (
 )
 from cellsynth.formats.storage import remove
 from cellsynth.presets.bundle import TEXTURE, Bundle, read_bundle
-from cellsynth.presets.catalogue import find_preset
+from cellsynth.presets.catalogue import preset_of
 from cellsynth.presets.versions import versions
 from cellsynth.texture.engines import Engine, GanEngine, OpticsEngine, load_generator
 from cellsynth.texture.options import Mode, TextureEvent, TextureOptions
@@ -55,22 +55,6 @@ class Summary:
     sequences: int
     frames: int
     made: int
-
-
-def preset_of(source: Path) -> Bundle | None:
-    """The preset that a data set of ours was made from; None for sets of others.
-
-    Raises:
-        MissingError: The preset is not there; the message says to name another.
-    """
-    said = find_manifest(source) or {}
-    preset = said.get("preset", said.get("source", {}).get("preset"))
-    if not isinstance(preset, dict):
-        return None
-    try:
-        return find_preset(str(preset.get("name")))
-    except MissingError as error:
-        raise MissingError(f"{source} names its preset: {error}; pass --preset") from None
 
 
 def texture_folder(source: Path, mode: Mode) -> Path:
