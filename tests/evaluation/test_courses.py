@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 
 from cellsynth.errors import InputError, TopologyError
-from cellsynth.evaluation.courses import (
-    Courses,
-    cell_courses,
-    draw_courses,
-    mask_courses,
-    store_courses,
-)
+from cellsynth.evaluation.course_sources import draw_courses, mask_courses, store_courses
+from cellsynth.evaluation.courses import Courses, cell_courses
 from cellsynth.evaluation.descriptors import Descriptors, describe, frame_descriptors
 from cellsynth.field.model import CellModel
 from cellsynth.formats.lineage import Lineage, Tracklet

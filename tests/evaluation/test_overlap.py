@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cellsynth.evaluation.overlap import Fit, dice, training_dice
+from cellsynth.evaluation.agreement import dice
+from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid, frame_times, random_rotation
 from cellsynth.rendering.occupancy import occupancy_dense
