@@ -54,11 +54,9 @@ def betti_numbers(mask: NDArray[Any]) -> Betti:
     # A rim joins all background that reaches the border of the array.
     inside = np.pad(mask.astype(np.bool_, copy=False), 1)
     # As integers: cc3d 4.1 has too little room for the pieces of a bool array one voxel thick.
-    components, background = (
-        int(cc3d.connected_components(part.view(np.uint8), connectivity=n, return_N=True)[1])
-        for part, n in ((inside, 26), (~inside, 6))
-    )
-    voids = background - 1
+    pieces = cc3d.connected_components(inside.view(np.uint8), connectivity=26, return_N=True)
+    around = cc3d.connected_components((~inside).view(np.uint8), connectivity=6, return_N=True)
+    components, voids = int(pieces[1]), int(around[1]) - 1
     return Betti(components, components + voids - _euler(inside), voids)
 
 

@@ -61,7 +61,7 @@ def wadell_sphericity(volume_um3: float, surface_um2: float) -> float:
 
     Source: Wadell 1935, "Volume, shape, and roundness of quartz particles".
     """
-    return math.pi ** (1 / 3) * (6 * volume_um3) ** (2 / 3) / surface_um2
+    return float(math.cbrt(math.pi * (6 * volume_um3) ** 2) / surface_um2)
 
 
 def paper_sphericity(volume_um3: float, surface_um2: float) -> float:

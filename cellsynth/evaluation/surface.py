@@ -12,9 +12,8 @@ it hardly turns them: that is why the smoothed mask gives the direction only, an
 keep their area. ``docs/evaluation.md`` has the errors, and what was tried besides.
 
 Source: Lorensen and Cline 1987 for the mesh, in the variant of Lewiner et al. 2003 that
-scikit-image has; the sum over voxel faces projected on estimated normals goes back to Lenoir 1997
-("Fast estimation of mean curvature on the surface of a 3D discrete object", DGCI); on triangles,
-ours.
+scikit-image has; Flin et al. 2005, "Adaptive estimation of normals and surface area for discrete
+3-D objects", for areas of voxel faces projected on estimated normals. Triangles for faces, ours.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from cellsynth.geometry import Triple
 __all__ = ["Surface", "mask_surface"]
 
 # Standard deviation of the smoothing, as a multiple of a voxel's longest side. Less leaves steps
-# (at 1.0, balls 1.4 % too large), more blurs thin processes (at 1.5, tubes of radius 3 lose 0.75 %).
+# (at 1.0, balls 1.4 % too large), more blurs thin parts (at 1.5, tubes of radius 3 lose 0.75 %).
 SMOOTHING = 1.3
 # Where the smoothing's weights end, in standard deviations.
 REACH = 3.0
@@ -54,6 +53,10 @@ class Surface:
     def area_um2(self) -> float:
         """Area in µm²."""
         return float(self.areas_um2.sum())
+
+    def moved(self, by_um: Triple) -> Surface:
+        """The same surface elsewhere."""
+        return Surface(self.points_um + by_um, self.areas_um2)
 
 
 def mask_surface(mask: NDArray[Any], voxel_size_um: Triple) -> Surface:
@@ -80,7 +83,8 @@ def mask_surface(mask: NDArray[Any], voxel_size_um: Triple) -> Surface:
     if not inside.any():
         raise ShapeError(f"mask of shape {mask.shape} is empty; expected a cell in it")
     # Of the two ways round, "ascent" is the one by which the right hand's thumb points outwards.
-    vertices, triangles, _, _ = marching_cubes(inside, 0.5, gradient_direction="ascent")
+    mesh: Any = marching_cubes  # untyped
+    vertices, triangles, _, _ = mesh(inside, 0.5, gradient_direction="ascent")
     smooth = inside
     for axis, size in enumerate(voxel_size_um):
         sigma = SMOOTHING * max(voxel_size_um) / size
@@ -89,7 +93,7 @@ def mask_surface(mask: NDArray[Any], voxel_size_um: Triple) -> Surface:
     points = vertices.astype(np.float64) * voxel_size_um
     areas = _projected_areas(points, triangles, normals)
     shares = np.bincount(triangles.ravel(), np.repeat(areas / 3, 3), len(points))
-    return Surface(points - 2 * np.array(voxel_size_um), shares)
+    return Surface(points - 2 * np.array(voxel_size_um), np.asarray(shares, np.float64))
 
 
 def _gradients(

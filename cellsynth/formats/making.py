@@ -25,11 +25,18 @@ from cellsynth.errors import CellsynthError, StorageError
 from cellsynth.formats.manifest import remove_parts, write_manifest
 from cellsynth.formats.storage import remove
 
-__all__ = ["Made", "MakeSequence", "MakerFactory", "Record", "fill", "made"]
+__all__ = ["Made", "MakeSequence", "MakerFactory", "Record", "cores", "fill", "made"]
 
 Record = dict[str, Any]  # what the manifest says of a sequence
 MakeSequence = Callable[[int], Record]
 Made = Generator[tuple[int, Record], None, None]
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class MakerFactory(Protocol):
@@ -89,7 +96,12 @@ def fill(
 
 
 def made(
-    factory: MakerFactory, todo: Sequence[int], workers: int, notify: Callable[[Any], None]
+    factory: MakerFactory,
+    todo: Sequence[int],
+    workers: int,
+    notify: Callable[[Any], None],
+    *,
+    advice: str = "use fewer --workers and --resume",
 ) -> Made:
     """Records of the sequences ``todo``, in the order in which they are ready.
 
@@ -98,6 +110,7 @@ def made(
         todo: Numbers of sequences.
         workers: Processes; one is this one.
         notify: Told, here, what the makers tell.
+        advice: What to do where memory was too small.
 
     Raises:
         StorageError: A worker was ended by the system.
@@ -134,8 +147,7 @@ def made(
                 yield waiting.pop(ready), ready.result()
     except BrokenProcessPool as error:
         raise StorageError(
-            "a worker was ended by the system, most likely out of memory; "
-            "use fewer --workers and --resume"
+            f"a worker was ended by the system, most likely out of memory; {advice}"
         ) from error
     finally:
         processes = list((pool._processes or {}).values())
