@@ -37,9 +37,9 @@ class SurfaceDistance:
 def surface_distance(a: Surface, b: Surface) -> SurfaceDistance:
     """Distance of two surfaces, each point weighted by the area that it stands for.
 
-    Points lie half a voxel to a voxel apart, and the nearest one is taken for the nearest place
-    of the other surface: what is the same is at 0, and what is moved sideways by less than half
-    a voxel looks up to that far away.
+    Points lie half a voxel to a voxel apart, within half a voxel of the surface, and the nearest
+    point is taken for the nearest place. What is the same is at 0; what is far apart looks nearer
+    by up to a quarter of a voxel's longest side, since the points that stick out are found first.
 
     Raises:
         InputError: A surface without area.

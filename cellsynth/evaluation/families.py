@@ -91,8 +91,9 @@ class MeasuredSequence:
         return found
 
     def courses(self, lineage: Lineage) -> NDArray[np.float64]:
-        """The courses of a family, ``(courses, frames, descriptors)``."""
-        return lineage_courses({t.label: self.values(t.label) for t in lineage.tracklets}, lineage)
+        """The courses of a family, ``(courses, frames, descriptors)``; none if nobody saw it."""
+        seen = [t.label for t in lineage.tracklets if self.cell(t.label)]
+        return lineage_courses({label: self.values(label) for label in seen}, lineage)
 
 
 def set_courses(sequences: Sequence[MeasuredSequence]) -> Courses:

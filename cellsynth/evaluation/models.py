@@ -6,15 +6,11 @@ other, one entry a frame in which the cell is there; :class:`Series` says which 
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from cellsynth.errors import FormatError, MissingError
 from cellsynth.presets.base import Integers, StrictModel, Text
-from cellsynth.presets.judge import judge
 
 __all__ = [
     "DESCRIPTORS",
@@ -26,6 +22,7 @@ __all__ = [
     "Family",
     "FrameSummary",
     "Mean",
+    "Overall",
     "Overlap",
     "Preset",
     "Samples",
@@ -36,7 +33,6 @@ __all__ = [
     "Tests",
     "Topology",
     "TrackEntry",
-    "read_evaluation",
 ]
 
 FORMAT = "cellsynth-evaluation"
@@ -52,7 +48,6 @@ Gaps = Annotated[tuple[float | None, ...], Strict(False)]
 Flags = Annotated[tuple[bool, ...], Strict(False)]
 Point = Annotated[tuple[float, float, float], Strict(False)]
 Points = Annotated[tuple[Point, ...], Strict(False)]
-Pair = Annotated[tuple[float, float], Strict(False)]
 Counts = Annotated[tuple[int, int], Strict(False)]
 
 
@@ -124,6 +119,15 @@ class FrameSummary(StrictModel):
     q3: Gaps = Field(description="Third quartile")
 
 
+class Overall(StrictModel):
+    """One descriptor over all frames of all courses; mothers count with each of their daughters."""
+
+    mean: float | None = Field(description="Mean; null where every cell touches the border")
+    sd: float | None = Field(description="Standard deviation")
+    values: int = Field(description="Frames of courses")
+    families: int = Field(description="Families that they are of: the independent samples")
+
+
 class Topology(StrictModel):
     """Over all cells in all frames, each daughter a cell of its own."""
 
@@ -131,6 +135,7 @@ class Topology(StrictModel):
     in_pieces: int = Field(description="Of these, in more than one piece")
     with_handles: int = Field(description="Of these, with a handle")
     with_voids: int = Field(description="Of these, with a closed hollow")
+    at_border: int = Field(description="Of these, at the border of the image; no samples")
 
 
 class Preset(StrictModel):
@@ -150,6 +155,7 @@ class SetMeasures(StrictModel):
     sequences: Annotated[tuple[SequenceMeasures, ...], Strict(False)] = Field(
         description="Its sequences"
     )
+    overall: dict[Descriptor, Overall] = Field(description="Over all frames and courses")
     summary: dict[Descriptor, FrameSummary] = Field(description="Frame by frame, over families")
     topology: Topology = Field(description="Pieces, handles and voids")
 
@@ -176,9 +182,7 @@ class Distribution(StrictModel):
 
     descriptor: Descriptor = Field(description="Which")
     independent: Counts = Field(description="Families: the independent samples")
-    pooled: Counts = Field(description="Values: frames of all courses")
-    mean: Pair = Field(description="Mean of these values")
-    sd: Pair = Field(description="Standard deviation of these values")
+    values: Counts = Field(description="Frames of courses")
     tests: Tests = Field(description="Kolmogorov-Smirnov tests")
 
 
@@ -225,28 +229,3 @@ class Evaluation(StrictModel):
     against: SetMeasures | None = Field(description="What it is compared with")
     samples: Samples | None = Field(description="Both sets as distributions")
     overlap: Overlap | None = Field(description="Both sets cell by cell")
-
-
-def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:
-    """An evaluation from the file that ``cellsynth evaluate --json`` wrote.
-
-    Raises:
-        MissingError: There is no such file.
-        FormatError: It is no evaluation, or has keys that are missing, unknown or wrong.
-    """
-    name = os.fspath(path)
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise MissingError(f"{name} is not there") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise FormatError(f"{name} cannot be read: {error}") from error
-    import json
-
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise FormatError(f"{name} is no JSON: {error}") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise FormatError(f"{name} is no evaluation; make one with cellsynth evaluate SET --json")
-    return judge(Evaluation, data, name, FormatError)

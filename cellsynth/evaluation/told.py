@@ -103,6 +103,10 @@ def _set(one: MeasuredSet, courses: Courses) -> models.SetMeasures:
         seed=said.get("options", {}).get("seed"),
         made_with=said.get("versions"),
         sequences=tuple(_sequence(sequence) for sequence in one.sequences),
+        overall={
+            name: _overall(values, courses.sequences)
+            for name, values in zip(DESCRIPTORS, np.moveaxis(courses.values, -1, 0), strict=True)
+        },
         summary={
             name: _summary(values)
             for name, values in zip(
@@ -174,6 +178,17 @@ def _series(found: Mapping[int, Measures]) -> models.Series:
     )
 
 
+def _overall(values: NDArray[np.float64], families: NDArray[np.int64]) -> models.Overall:
+    """Of ``(courses, frames)``, and the family of each course."""
+    there = ~np.isnan(values)
+    known = values[there]
+    mean, sd = _with_gaps(
+        (known.mean(), known.std(ddof=int(len(known) > 1))) if len(known) else (np.nan,) * 2
+    )
+    n_families = len(np.unique(families[there.any(axis=1)]))
+    return models.Overall(mean=mean, sd=sd, values=len(known), families=n_families)
+
+
 def _summary(values: NDArray[np.float64]) -> models.FrameSummary:
     """Of ``(families, frames)``."""
     frames = [column[~np.isnan(column)] for column in values.T]
@@ -190,16 +205,17 @@ def _summary(values: NDArray[np.float64]) -> models.FrameSummary:
 
 def _topology(sequences: Sequence[MeasuredSequence]) -> models.Topology:
     found = [
-        measures.betti
+        measures
         for sequence in sequences
         for frame in sequence.frames
         for measures in frame.cells.values()
     ]
     return models.Topology(
         bodies=len(found),
-        in_pieces=sum(betti.components > 1 for betti in found),
-        with_handles=sum(betti.handles > 0 for betti in found),
-        with_voids=sum(betti.voids > 0 for betti in found),
+        in_pieces=sum(m.betti.components > 1 for m in found),
+        with_handles=sum(m.betti.handles > 0 for m in found),
+        with_voids=sum(m.betti.voids > 0 for m in found),
+        at_border=sum(m.at_border for m in found),
     )
 
 
@@ -207,9 +223,7 @@ def _distribution(name: models.Descriptor, c: Comparison) -> models.Distribution
     return models.Distribution(
         descriptor=name,
         independent=c.sequences,
-        pooled=c.samples,
-        mean=(_short(c.mean[0]), _short(c.mean[1])),
-        sd=(_short(c.sd[0]), _short(c.sd[1])),
+        values=c.samples,
         tests=models.Tests(
             exchanged=_test(c.exchanged),
             per_family=_test(c.per_sequence),

@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import tifffile
@@ -33,6 +35,12 @@ def write_movie_ctc(root, labels, **options):
 
 
 def assert_same(sequence, labels):
+    """Here, and as another process would see it."""
+    for one in (sequence, pickle.loads(pickle.dumps(sequence))):
+        assert_holds(one, labels)
+
+
+def assert_holds(sequence, labels):
     assert sequence.n_frames == len(labels)
     assert sequence.shape == labels.shape[1:]
     for t, expected in enumerate(labels):
@@ -46,7 +54,7 @@ def test_ctc(tmp_path):
     write_movie_ctc(tmp_path / "set", movie(), frame_interval_s=90.0)
     (sequence,) = open_masks(tmp_path / "set")
     assert_same(sequence, movie())
-    assert sequence.name == "set/01"
+    assert (sequence.name, sequence.short_name) == ("set/01", "01")
     assert sequence.voxel_size_um == pytest.approx((2.0, 0.5, 0.25))
     assert sequence.frame_interval_s == 90.0
     assert sequence.lineage == Lineage((Tracklet(4, 0, 2),))
