@@ -106,7 +106,7 @@ def test_families_and_their_founders():
     assert list(families) == [1, 7]
     assert [t.label for t in families[1].tracklets] == [1, 2, 3]
     broken = sequence([{}], Lineage((Tracklet(1, 0, 0, 5),)))
-    with pytest.raises(InputError, match="set/01: lineage.*parent 5, which is not listed"):
+    with pytest.raises(InputError, match=r"set/01: lineage.*parent 5, which is not listed"):
         families_of(broken.source)
 
 
