@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +183,13 @@ def test_workers_never_change_the_result(small, large):
     assert one == two
     assert told[-1] == (24, 24)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_measuring_needs_no_torch():
+    """Each worker would have to load it, and hold it."""
+    code = "import sys, cellsynth.evaluation.dataset; print('torch' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout == "False\n"
 
 
 def test_a_round_trip_of_the_file(small, large, tmp_path):
