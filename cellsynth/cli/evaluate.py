@@ -158,6 +158,11 @@ def _print(printer: Printer, found: Evaluation) -> None:
     printer.table([row + [""] * (len(head) - len(row)) for row in rows], head)
     if found.samples is not None:
         printer.line("Trust p exchanged; frames of one cell are no independent samples.")
+    sizes = [_sizes(one) for one in sets]
+    if len(set(sizes)) > 1:
+        printer.note(
+            f"Voxels of {sizes[0]} and {sizes[1]} µm: surfaces of small cells differ by that alone."
+        )
     if found.overlap is not None and found.overlap.pairs:
         o = found.overlap
         printer.line(
@@ -172,6 +177,11 @@ def _mean_sd(overall: Overall) -> str:
     if overall.mean is None:
         return "no whole cell"
     return f"{overall.mean:.4g} ± {overall.sd:.3g}"
+
+
+def _sizes(one: SetMeasures) -> str:
+    sizes = sorted({sequence.voxel_size_um for sequence in one.sequences})
+    return " or ".join(" × ".join(f"{side:.3g}" for side in size) for size in sizes)
 
 
 def _p(p: float) -> str:

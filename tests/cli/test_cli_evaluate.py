@@ -81,6 +81,14 @@ def test_against_another_set(run, sets, tmp_path):
     assert read_evaluation(out).overlap is None
 
 
+def test_voxels_of_other_sizes_are_told(run, sets):
+    flags = ["--against", sets / "real", "--workers", 1]
+    assert "Voxels of" not in run("evaluate", sets / "mine", *flags).out
+    result = run("evaluate", sets / "mine", *flags, "--against-voxel-size", "0.6,0.25,0.25")
+    assert "Voxels of 0.5 × 0.25 × 0.25 and 0.6 × 0.25 × 0.25 µm" in result.out
+    assert "DSC" not in result.out  # not one grid
+
+
 def test_json_to_stdout_is_json_alone(run, sets):
     result = run("evaluate", sets / "mine", "--workers", 1, "--json", "-")
     assert json.loads(result.out)["of"]["name"] == "mine"
