@@ -20,7 +20,7 @@ from typing import get_args
 
 from reporting import print_machine, print_table
 
-from cellsynth.evaluation.courses import DrawnCourses, draw_courses, mask_courses
+from cellsynth.evaluation.course_sources import DrawnCourses, draw_courses, mask_courses
 from cellsynth.evaluation.distributions import Comparison, compare
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid
@@ -34,6 +34,7 @@ TESTS = ("pooled", "exchanged", "per sequence", "worst frame")
 
 def p_values(c: Comparison) -> tuple[float, ...]:
     """In the order of ``TESTS``."""
+    assert c.worst_frame is not None  # cells are drawn with as many frames as the masks have
     return c.pooled.p, c.exchanged.p, c.per_sequence.p, c.worst_frame.p
 
 
@@ -41,7 +42,7 @@ def row(name: str, c: Comparison) -> tuple[str, ...]:
     """Two sets by one descriptor."""
     means = (f"{mean:.4g} ± {sd:.3g}" for mean, sd in zip(c.mean, c.sd, strict=True))
     pooled, exchanged, per_sequence, worst = (f"{p:.3f}" for p in p_values(c))
-    worst = f"{worst} ({c.worst_frame_at + 1})"
+    worst = f"{worst} ({(c.worst_frame_at or 0) + 1})"
     return (
         name,
         c.descriptor,

@@ -38,7 +38,7 @@ from scipy.spatial import cKDTree
 
 from cellsynth.cli.flags import parse_duration_s
 from cellsynth.errors import CellsynthError
-from cellsynth.evaluation.overlap import dice
+from cellsynth.evaluation.agreement import dice
 from cellsynth.field.folded import FoldedDecoder
 from cellsynth.geometry import Triple, euler_to_matrix, frame_times
 from cellsynth.presets.fields import find_field

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cellsynth.evaluation.dataset import EvaluateOptions, evaluate_dataset
     from cellsynth.formats.ctc import read_ctc, write_ctc
     from cellsynth.formats.ctc_validate import validate_ctc
     from cellsynth.geometry import Grid
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "EvaluateOptions",
     "GenerateOptions",
     "Grid",
     "TextureOptions",
     "TrainOptions",
     "__version__",
+    "evaluate_dataset",
     "find_preset",
     "generate",
     "read_ctc",
@@ -41,10 +44,12 @@ __all__ = [
 ]
 
 _ROOMS = {
+    "EvaluateOptions": "cellsynth.evaluation.dataset",
     "GenerateOptions": "cellsynth.rendering.dataset",
     "Grid": "cellsynth.geometry",
     "TextureOptions": "cellsynth.texture.dataset",
     "TrainOptions": "cellsynth.training.preset",
+    "evaluate_dataset": "cellsynth.evaluation.dataset",
     "find_preset": "cellsynth.presets.catalogue",
     "generate": "cellsynth.rendering.dataset",
     "read_ctc": "cellsynth.formats.ctc",

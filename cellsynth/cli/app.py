@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from cellsynth.cli.console import StoppedError, print_error
+from cellsynth.cli.evaluate import evaluate
 from cellsynth.cli.export import export
 from cellsynth.cli.fit import fit
 from cellsynth.cli.generate import generate
@@ -40,6 +41,7 @@ app.command()(generate)
 app.command()(texture)
 app.command("train-preset")(train_preset)
 app.command("train-texture")(train_texture)
+app.command()(evaluate)
 app.command()(fit)
 app.add_typer(presets, name="presets")
 app.command()(phantom)

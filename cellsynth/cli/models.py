@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cellsynth.presets.models import Strategy
 
 __all__ = [
+    "EvaluateFlags",
     "ExportFlags",
     "FitFlags",
     "GenerateFlags",
@@ -35,6 +36,16 @@ class _Flags(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, alias_generator=_flag
     )
+
+
+class EvaluateFlags(_Flags):
+    """What ``evaluate`` was asked for."""
+
+    voxel_size: Triple | None
+    against_voxel_size: Triple | None
+    kind: Literal["TRA", "SEG", "ST"] | None
+    against_kind: Literal["TRA", "SEG", "ST"] | None
+    workers: int | None = Field(ge=1, le=4096)
 
 
 class ExportFlags(_Flags):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_opening, gaussian_filter, map_coordinates
 
 from cellsynth.errors import InputError
-from cellsynth.evaluation.overlap import dice
+from cellsynth.evaluation.agreement import dice
 from cellsynth.texture.poses import CellPose, PoseTracker
 
 __all__ = ["mask_agreement", "texture_coherence"]

@@ -1,4 +1,7 @@
-"""Size and roundness of a cell in a mask: volume, surface and sphericity, voxels of any size.
+"""Size and roundness of a cell in a mask, quickly: voxels of any size, Crofton's surface.
+
+Presets are calibrated by these. ``cellsynth evaluate`` has its surfaces from a mesh instead
+(:mod:`cellsynth.evaluation.surface`), which is as good for a single cell, however it lies.
 
 Volume is the voxels counted. Surface comes from Crofton's formula: a surface of area S is crossed,
 by all lines of direction d together, on a projected area ∫|n·d| dS, whose mean over directions is
@@ -36,15 +39,37 @@ from numpy.typing import NDArray
 
 from cellsynth.errors import InputError, ShapeError
 from cellsynth.geometry import Triple
+from cellsynth.shapes.cell_mask import labelled_masks
 
-__all__ = ["Descriptors", "describe", "direction_weights", "frame_descriptors"]
+__all__ = [
+    "Descriptors",
+    "describe",
+    "direction_weights",
+    "frame_descriptors",
+    "paper_sphericity",
+    "wadell_sphericity",
+]
 
 # Steps (z, y, x) to half of the 26 neighbours; the other half are their opposites.
 STEPS = tuple(step for step in product((-1, 0, 1), repeat=3) if step > (0, 0, 0))
 # Voxels compared at once: these and their neighbours stay in a core's cache.
 BATCH = 1 << 16
-# Above this, labels are numbered anew before their boxes are looked up by number.
-LARGEST = 65535
+
+
+def wadell_sphericity(volume_um3: float, surface_um2: float) -> float:
+    """π^⅓ (6V)^⅔ / S: the surface of a ball of that volume over the surface; 1 for a ball.
+
+    Source: Wadell 1935, "Volume, shape, and roundness of quartz particles".
+    """
+    return float(math.cbrt(math.pi * (6 * volume_um3) ** 2) / surface_um2)
+
+
+def paper_sphericity(volume_um3: float, surface_um2: float) -> float:
+    """36πV²/S³, the cube of Wadell's: 1 for a ball, towards 0 for what is long, flat or branched.
+
+    Source: the figures of Wiesner et al. 2024.
+    """
+    return 36 * math.pi * volume_um3**2 / surface_um2**3
 
 
 @dataclass(frozen=True)
@@ -61,14 +86,13 @@ class Descriptors:
 
     @property
     def sphericity(self) -> float:
-        """36πV²/S³: 1 for a ball, towards 0 for what is long, flat or branched.
+        """36πV²/S³, see :func:`paper_sphericity`.
 
-        The cube of Wadell's sphericity (the surface of a ball of that volume over the surface),
-        as in the figures of the paper. A ball a few voxels wide comes out above 1, since its
-        surface is found too small: 1.02 at a radius of 5 voxels, 1.13 at 2. Nothing is cut off,
-        as the same voxels do the same to the cells it is compared with.
+        A ball a few voxels wide comes out above 1, since its surface is found too small: 1.02 at
+        a radius of 5 voxels, 1.13 at 2. Nothing is cut off, as the same voxels do the same to the
+        cells it is compared with.
         """
-        return 36 * math.pi * self.volume_um3**2 / self.surface_um2**3
+        return paper_sphericity(self.volume_um3, self.surface_um2)
 
 
 def describe(mask: NDArray[Any], voxel_size_um: Triple) -> Descriptors:
@@ -104,23 +128,9 @@ def frame_descriptors(labels: NDArray[Any], voxel_size_um: Triple) -> dict[int, 
     Cells that touch have their whole surface each. Raises as :func:`describe`, but a frame without
     cells is none.
     """
-    from scipy import ndimage
-
     if labels.ndim != 3:
         raise ShapeError(f"labels have shape {labels.shape}, expected (z, y, x)")
-    numbers = labels.astype(np.uint8) if labels.dtype == bool else labels
-    names: NDArray[Any] | None = None
-    if numbers.size and numbers.max() > LARGEST:
-        names, numbers = np.unique(np.append(0, labels), return_inverse=True)
-        numbers = numbers[1:].reshape(labels.shape)
-    boxes = ndimage.find_objects(numbers)
-    return {
-        number if names is None else int(names[number]): describe(
-            numbers[box] == number, voxel_size_um
-        )
-        for number, box in enumerate(boxes, 1)
-        if box is not None
-    }
+    return {label: describe(mask, voxel_size_um) for label, mask, _ in labelled_masks(labels)}
 
 
 @lru_cache(maxsize=64)

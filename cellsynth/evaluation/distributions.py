@@ -20,7 +20,8 @@ Four ways to take the samples, all given:
     halves differ by it 6, 5 and 5 times in a hundred.)
 ``worst_frame``
     At each frame one value a sequence; the frame that differs most. The smallest of as many
-    p-values as there are frames: below 0.05 somewhere is no surprise.
+    p-values as there are frames: below 0.05 somewhere is no surprise. Only where both sets have
+    the same number of frames.
 
 Any of them is the same for sphericity and for its cube root, since ranks do not change.
 """
@@ -33,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.errors import InputError
-from cellsynth.evaluation.courses import DESCRIPTORS, Courses
+from cellsynth.evaluation.courses import Courses
 
 __all__ = ["Comparison", "KSTest", "compare"]
 
@@ -58,24 +59,28 @@ class Comparison:
     """One descriptor of two sets; the tests are explained above.
 
     Attributes:
-        descriptor: ``surface``, ``volume`` or ``sphericity``.
+        descriptor: One of the sets' names, such as ``surface``.
+        samples: Values in either set: every frame of every course.
+        sequences: Independent samples in either set: sequences that have any value.
         mean: Over all frames of all courses, of either set.
         sd: Standard deviation of the same.
         pooled: Every frame of every course.
         per_sequence: One mean a sequence.
         exchanged: Every frame, sequences dealt out anew.
-        worst_frame: The frame with the smallest p.
+        worst_frame: The frame with the smallest p; None where the frames do not correspond.
         worst_frame_at: Which frame that is.
     """
 
     descriptor: str
+    samples: tuple[int, int]
+    sequences: tuple[int, int]
     mean: tuple[float, float]
     sd: tuple[float, float]
     pooled: KSTest
     per_sequence: KSTest
     exchanged: KSTest
-    worst_frame: KSTest
-    worst_frame_at: int
+    worst_frame: KSTest | None
+    worst_frame_at: int | None
 
 
 def compare(
@@ -90,32 +95,64 @@ def compare(
         seed: Of that.
 
     Raises:
-        InputError: Numbers of frames differ.
+        InputError: They are not described by the same descriptors, or a set has no value of one.
     """
-    if a.n_frames != b.n_frames:
-        raise InputError(
-            f"courses of {a.n_frames} and of {b.n_frames} frames cannot be compared; "
-            "expected one number of frames"
-        )
+    if a.names != b.names:
+        raise InputError(f"courses of {a.names} and of {b.names} cannot be compared")
     found = []
-    means_a, means_b = a.per_sequence(), b.per_sequence()
-    for k, name in enumerate(DESCRIPTORS):
-        x, y = a.values[..., k], b.values[..., k]
-        frames = [_test(p, q) for p, q in zip(means_a[..., k].T, means_b[..., k].T, strict=True)]
-        worst = int(np.argmin([test.p for test in frames]))
+    frames_a, frames_b = a.per_sequence(), b.per_sequence()
+    means_a, means_b = a.sequence_means(), b.sequence_means()
+    for k, name in enumerate(a.names):
+        x, x_owners = _pooled(a, k)
+        y, y_owners = _pooled(b, k)
+        if not len(x) or not len(y):
+            raise InputError(f"no {name} in {'the other' if len(x) else 'one'} set to compare")
+        worst, worst_at = _worst_frame(frames_a[..., k], frames_b[..., k])
         found.append(
             Comparison(
                 descriptor=name,
+                samples=(len(x), len(y)),
+                sequences=(len(np.unique(x_owners)), len(np.unique(y_owners))),
                 mean=(float(x.mean()), float(y.mean())),
-                sd=(float(x.std(ddof=1)), float(y.std(ddof=1))),
-                pooled=_test(x.ravel(), y.ravel()),
-                per_sequence=_test(means_a[..., k].mean(axis=1), means_b[..., k].mean(axis=1)),
-                exchanged=_exchange(x, a.sequences, y, b.sequences, exchanges, seed),
-                worst_frame=frames[worst],
-                worst_frame_at=worst,
+                sd=(_sd(x), _sd(y)),
+                pooled=_test(x, y),
+                per_sequence=_test(_known(means_a[:, k]), _known(means_b[:, k])),
+                exchanged=_exchange(x, x_owners, y, y_owners, exchanges, seed),
+                worst_frame=worst,
+                worst_frame_at=worst_at,
             )
         )
     return tuple(found)
+
+
+def _pooled(courses: Courses, k: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Every value of descriptor ``k``, and the sequence that each is of."""
+    values = courses.values[..., k]
+    owners = np.broadcast_to(courses.sequences[:, None], values.shape)
+    there = ~np.isnan(values)
+    return values[there], owners[there]
+
+
+def _known(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return values[~np.isnan(values)]
+
+
+def _sd(values: NDArray[np.float64]) -> float:
+    return float(values.std(ddof=1)) if len(values) > 1 else 0.0
+
+
+def _worst_frame(
+    a: NDArray[np.float64], b: NDArray[np.float64]
+) -> tuple[KSTest | None, int | None]:
+    """The frame of ``(sequences, frames)`` each that differs most."""
+    if a.shape[1] != b.shape[1]:
+        return None, None
+    pairs = [(_known(x), _known(y)) for x, y in zip(a.T, b.T, strict=True)]
+    tests = {t: _test(x, y) for t, (x, y) in enumerate(pairs) if len(x) and len(y)}
+    if not tests:
+        return None, None
+    worst = min(tests, key=lambda t: tests[t].p)
+    return tests[worst], worst
 
 
 def _test(x: NDArray[np.float64], y: NDArray[np.float64]) -> KSTest:
@@ -127,17 +164,18 @@ def _test(x: NDArray[np.float64], y: NDArray[np.float64]) -> KSTest:
 
 def _exchange(
     x: NDArray[np.float64],
-    x_sequences: NDArray[np.int64],
+    x_owners: NDArray[np.int64],
     y: NDArray[np.float64],
-    y_sequences: NDArray[np.int64],
+    y_owners: NDArray[np.int64],
     exchanges: int,
     seed: int,
 ) -> KSTest:
-    """The test of all frames, ``(courses, frames)`` each, that deals out whole sequences."""
-    n_x = int(x_sequences.max()) + 1
-    n = n_x + int(y_sequences.max()) + 1
-    values = np.concatenate([x.ravel(), y.ravel()])
-    owners = np.concatenate([x_sequences, n_x + y_sequences]).repeat(x.shape[1])
+    """The test of all values that deals out whole sequences, the ``owners`` of the values."""
+    found_x, numbers_x = np.unique(x_owners, return_inverse=True)
+    found_y, numbers_y = np.unique(y_owners, return_inverse=True)
+    n_x, n = len(found_x), len(found_x) + len(found_y)
+    values = np.concatenate([x, y])
+    owners = np.concatenate([numbers_x, n_x + numbers_y])
     order = np.argsort(values)
     owners = owners[order]
     # Distribution functions are compared after the last of equal values.

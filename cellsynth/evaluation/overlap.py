@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from cellsynth.evaluation.agreement import dice
 from cellsynth.field.decoder import Decoder
 from cellsynth.field.folded import FoldedDecoder
 from cellsynth.field.threads import cores, one_thread_each
@@ -18,13 +19,7 @@ from cellsynth.presets.models import Bound
 from cellsynth.rendering.occupancy import occupancy
 from cellsynth.shapes.store import ShapeStore
 
-__all__ = ["Fit", "dice", "training_dice"]
-
-
-def dice(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
-    """Dice similarity coefficient 2|A∩B| / (|A| + |B|) of two masks; 1 if both are empty."""
-    total = int(a.sum()) + int(b.sum())
-    return 1.0 if total == 0 else 2 * int((a & b).sum()) / total
+__all__ = ["Fit", "training_dice"]
 
 
 @dataclass(frozen=True)

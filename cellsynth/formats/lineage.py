@@ -82,6 +82,14 @@ class Lineage:
         """Tracklets whose parent is ``label``, sorted by label; empty where there are none."""
         return self._children.get(label, ())
 
+    def line(self, label: int) -> frozenset[int]:
+        """A label and all those that it comes from; listed in a circle, each of them once."""
+        found = {label}
+        while label in self and self[label].parent not in (found | {0}):
+            label = self[label].parent
+            found.add(label)
+        return frozenset(found)
+
     def divisions(self) -> tuple[Tracklet, ...]:
         """The mothers: tracklets with two or more children, sorted by label."""
         return tuple(t for t in self.tracklets if len(self.children(t.label)) >= 2)

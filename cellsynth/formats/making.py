@@ -96,7 +96,12 @@ def fill(
 
 
 def made(
-    factory: MakerFactory, todo: Sequence[int], workers: int, notify: Callable[[Any], None]
+    factory: MakerFactory,
+    todo: Sequence[int],
+    workers: int,
+    notify: Callable[[Any], None],
+    *,
+    advice: str = "use fewer --workers and --resume",
 ) -> Made:
     """Records of the sequences ``todo``, in the order in which they are ready.
 
@@ -105,6 +110,7 @@ def made(
         todo: Numbers of sequences.
         workers: Processes; one is this one.
         notify: Told, here, what the makers tell.
+        advice: What to do where memory was too small.
 
     Raises:
         StorageError: A worker was ended by the system.
@@ -141,8 +147,7 @@ def made(
                 yield waiting.pop(ready), ready.result()
     except BrokenProcessPool as error:
         raise StorageError(
-            "a worker was ended by the system, most likely out of memory; "
-            "use fewer --workers and --resume"
+            f"a worker was ended by the system, most likely out of memory; {advice}"
         ) from error
     finally:
         processes = list((pool._processes or {}).values())

@@ -10,10 +10,10 @@ __all__ = ["versions"]
 _PACKAGES = ("cellsynth", "numpy", "torch", "scipy")
 
 
-def versions() -> dict[str, str]:
-    """Python and the packages that a result depends on, by name."""
+def versions(*also: str) -> dict[str, str]:
+    """Python and the packages that a result depends on, and ``also`` these, by name."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *also):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from cellsynth.geometry import Index, Triple, as_index
 
-__all__ = ["CellMask", "bounding_box", "box_at"]
+__all__ = ["CellMask", "bounding_box", "box_at", "labelled_masks", "mean_position"]
+
+# Above this, labels are numbered anew before their boxes are looked up by number.
+_MAX_LABEL = 65535
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,46 @@ class CellMask:
     @cached_property
     def centroid(self) -> Triple:
         """Mean voxel position ``(z, y, x)`` in the frame."""
-        mask = self.voxels()
-        mean = []
-        for axis in range(3):
-            others = tuple(a for a in range(3) if a != axis)
-            profile = np.count_nonzero(mask, axis=others)
-            along = float(profile @ np.arange(len(profile))) / self.volume
-            mean.append(self.offset[axis] + along)
-        return mean[0], mean[1], mean[2]
+        z, y, x = mean_position(self.voxels())
+        return self.offset[0] + z, self.offset[1] + y, self.offset[2] + x
+
+
+def mean_position(mask: NDArray[np.bool_]) -> Triple:
+    """Mean index ``(z, y, x)`` of what is true; something must be."""
+    mean = []
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        profile = np.count_nonzero(mask, axis=others)
+        mean.append(float(profile @ np.arange(len(profile))) / float(profile.sum()))
+    return mean[0], mean[1], mean[2]
+
+
+def labelled_masks(
+    labels: NDArray[Any],
+) -> Iterator[tuple[int, NDArray[np.bool_], tuple[slice, slice, slice]]]:
+    """Each label of a frame ``(z, y, x)``, sorted; its mask, and the bounding box that this fills.
+
+    Labels are whole numbers of any size, or true and false; 0 is background.
+    """
+    from scipy import ndimage
+
+    box = bounding_box(labels != 0)
+    if box is None:
+        return
+    numbers = labels[box]
+    names: NDArray[Any] | None = None
+    if numbers.dtype == bool:
+        numbers = numbers.view(np.uint8)
+    elif numbers.max() > _MAX_LABEL:
+        names, found = np.unique(np.append(0, numbers), return_inverse=True)
+        numbers = found[1:].reshape(numbers.shape)
+    for number, inner in enumerate(ndimage.find_objects(numbers), 1):
+        if inner is not None:
+            z, y, x = (
+                slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, inner, strict=True)
+            )
+            label = number if names is None else int(names[number])
+            yield label, numbers[inner] == number, (z, y, x)
 
 
 def box_at(offset: Any, shape: Any) -> tuple[slice, slice, slice]:

@@ -40,6 +40,11 @@ class MaskSequence:
     lineage: Lineage | None = None
     assumed: tuple[str, ...] = ()
 
+    @property
+    def short_name(self) -> str:
+        """The name without the data set's: a sequence's number, or the name of a file."""
+        return self.name.rsplit("/", 1)[-1]
+
     def frame(self, t: int) -> NDArray[Any]:
         """Labels ``(z, y, x)`` of frame ``t``, whole numbers.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +88,7 @@ def _with_scale(
     if len(found.shape) != 3:
         raise FormatError(
             f"{found.name}: 2D masks of shape {found.shape}, expected 3D frames (z, y, x); "
-            "cells in 2D cannot be learned"
+            "cells in 2D can be neither learned nor measured"
         )
     z, y, x = found.shape
     voxel = voxel_size_um or found.voxel_size_um
@@ -144,12 +145,6 @@ def _find(path: Path, kind: str | None) -> list[Found]:
 
 
 def _find_ctc(sequence: CTCSequence) -> Found:
-    def read_frame(t: int) -> NDArray[Any]:
-        # SEG and ST may be sparse; a frame without a file shows no cell.
-        if t not in sequence.frame_paths:
-            return np.zeros(sequence.shape, dtype=np.uint8)
-        return sequence.frame(t)
-
     lineage, n_frames = sequence.lineage, sequence.n_frames
     table = sequence.root / f"{sequence.name}_GT" / "TRA" / "man_track.txt"
     if sequence.kind == "ST" and table.is_file():
@@ -160,8 +155,15 @@ def _find_ctc(sequence: CTCSequence) -> Found:
         name=f"{sequence.root.resolve().name}/{sequence.name}",
         n_frames=n_frames,
         shape=sequence.shape,
-        read_frame=read_frame,
+        read_frame=partial(_read_ctc_frame, sequence),
         voxel_size_um=sequence.voxel_size_um,
         frame_interval_s=sequence.frame_interval_s,
         lineage=lineage,
     )
+
+
+def _read_ctc_frame(sequence: CTCSequence, t: int) -> NDArray[Any]:
+    # SEG and ST may be sparse; a frame without a file shows no cell.
+    if t not in sequence.frame_paths:
+        return np.zeros(sequence.shape, dtype=np.uint8)
+    return sequence.frame(t)

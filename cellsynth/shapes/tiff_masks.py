@@ -81,6 +81,10 @@ class _Stack:
     sizes: tuple[int, ...]
     tiff: tifffile.TiffFile = field(repr=False, compare=False)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the file itself."""
+        return _open_stack, (self.path,)
+
     def frame(self, t: int) -> NDArray[Any]:
         """Frame ``t``; only its pages are decoded."""
         try:

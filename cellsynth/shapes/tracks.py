@@ -5,21 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-
 from cellsynth.errors import InputError
 from cellsynth.formats.lineage import Lineage, Tracklet, lineage_faults, raise_first
-from cellsynth.formats.tiff_reading import distinct_labels
 from cellsynth.geometry import as_index
-from cellsynth.shapes.cell_mask import CellMask, bounding_box
+from cellsynth.shapes.cell_mask import CellMask, labelled_masks
 from cellsynth.shapes.mask_sequence import MaskSequence
 
-__all__ = ["Survey", "Track", "survey_masks"]
-
-# Above this, labels are numbered anew before their boxes are looked up by number.
-_MAX_LABEL = 65535
+__all__ = ["Survey", "Track", "label_lineage", "survey_masks"]
 
 
 @dataclass(frozen=True)
@@ -111,8 +103,8 @@ def survey_masks(source: MaskSequence, on_frame: Callable[[], None] | None = Non
         raise_first(f"{source.name}: lineage", faults)
     masks: dict[tuple[int, int], CellMask] = {}
     for t in range(source.n_frames):
-        for label, mask in _cells_of(source.frame(t)).items():
-            masks[label, t] = mask
+        for label, mask, box in labelled_masks(source.frame(t)):
+            masks[label, t] = CellMask.of(mask, as_index(s.start for s in box))
         if on_frame is not None:
             on_frame()
     if not masks:
@@ -120,38 +112,20 @@ def survey_masks(source: MaskSequence, on_frame: Callable[[], None] | None = Non
             f"{source.name}: all {source.n_frames} frames are background (0), expected labelled "
             "cells"
         )
-    lineage = source.lineage or _lineage_of(masks)
+    lineage = source.lineage or label_lineage(masks)
     tracks = {track.label: track for track in _tracks_of(lineage)}
     unlisted = {label for label, _ in masks if label not in lineage}
     return Survey(source, masks, tracks, tuple(sorted(unlisted)))
 
 
-def _cells_of(labels: NDArray[np.integer]) -> dict[int, CellMask]:
-    """The voxels of each label in one frame."""
-    box = bounding_box(labels != 0)
-    if box is None:
-        return {}
-    crop = labels[box]
-    found = sorted(distinct_labels(crop))
-    numbers = crop.astype(np.uint8) if crop.dtype == bool else crop
-    if found[-1] > _MAX_LABEL:
-        numbers = np.searchsorted([0, *found], crop)
-        values = dict(enumerate(found, start=1))
-    else:
-        values = {label: label for label in found}
-    boxes = ndimage.find_objects(numbers)
-    cells = {}
-    for number, label in values.items():
-        at = boxes[number - 1]
-        offset = as_index(outer.start + inner.start for outer, inner in zip(box, at, strict=True))
-        cells[label] = CellMask.of(numbers[at] == number, offset)
-    return cells
+def label_lineage(seen: Iterable[tuple[int, int]]) -> Lineage:
+    """One tracklet per label, from the first frame that has it to the last.
 
-
-def _lineage_of(masks: Iterable[tuple[int, int]]) -> Lineage:
-    """One tracklet per label, from the first frame that has it to the last."""
+    Args:
+        seen: Labels and the frames that have them.
+    """
     frames: dict[int, list[int]] = {}
-    for label, frame in masks:
+    for label, frame in seen:
         frames.setdefault(label, []).append(frame)
     return Lineage(tuple(Tracklet(label, min(at), max(at)) for label, at in frames.items()))
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.errors import TopologyError
-from cellsynth.evaluation.courses import DESCRIPTORS, rendered_courses
+from cellsynth.evaluation.course_sources import rendered_courses
+from cellsynth.evaluation.courses import DESCRIPTORS
 from cellsynth.evaluation.preview import preview_png
 from cellsynth.field.model import CellModel
 from cellsynth.field.threads import cores, one_thread_each

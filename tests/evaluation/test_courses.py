@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 
 from cellsynth.errors import InputError, TopologyError
-from cellsynth.evaluation.courses import (
-    Courses,
-    cell_courses,
-    draw_courses,
-    mask_courses,
-    store_courses,
-)
+from cellsynth.evaluation.course_sources import draw_courses, mask_courses, store_courses
+from cellsynth.evaluation.courses import Courses, cell_courses, lineage_courses
 from cellsynth.evaluation.descriptors import Descriptors, describe, frame_descriptors
 from cellsynth.field.model import CellModel
 from cellsynth.formats.lineage import Lineage, Tracklet
@@ -227,3 +222,21 @@ def test_refused_draws_are_counted(sphere_bundle):
 def test_no_cells_to_draw(sphere_bundle):
     with pytest.raises(InputError, match="number of sequences must be at least 1, got 0"):
         draw_courses(CellModel.from_bundle(sphere_bundle), 0, Grid.over_omega((8, 8, 8)), seed=0)
+
+
+def test_courses_of_cells_that_come_and_go():
+    """1 divides into 2 and 5, of which 5 is lost in a frame; 8 is listed, and never seen."""
+    nan = np.nan
+    values = {
+        1: np.array([[4.0], [5], [nan], [nan]]),
+        2: np.array([[nan], [nan], [2], [3]]),
+        5: np.array([[nan], [nan], [nan], [6]]),
+    }
+    lineage = Lineage((*DIVISION.tracklets, Tracklet(8, 0, 3)))
+    found = lineage_courses(values, lineage)
+    np.testing.assert_array_equal(found[..., 0], [[4, 5, 2, 3], [4, 5, nan, 6]])
+    courses = Courses.join([found, np.full((1, 4, 1), nan)], ("volume",))
+    np.testing.assert_array_equal(
+        courses.per_sequence()[..., 0], [[4, 5, 2, 4.5], [nan, nan, nan, nan]]
+    )
+    np.testing.assert_array_equal(courses.sequence_means(), [[15.5 / 4], [nan]])

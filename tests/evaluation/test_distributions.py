@@ -123,7 +123,37 @@ def test_the_seed_decides_and_the_order_of_the_sets_hardly():
         assert one.exchanged.p == pytest.approx(other.exchanged.p, abs=0.15)
 
 
-def test_numbers_of_frames_must_agree():
-    short = Courses.join([np.ones((1, 4, 3))])
-    with pytest.raises(InputError, match="courses of 4 and of 10 frames cannot be compared"):
-        compare(short, drawn(0))
+def test_frames_that_do_not_correspond_are_not_compared_one_by_one():
+    short = drawn(0)
+    short = Courses(short.values[:, :4], short.sequences)
+    for c in compare(short, drawn(1), exchanges=19):
+        assert (c.worst_frame, c.worst_frame_at) == (None, None)
+        assert c.samples == (33 * 4, 33 * FRAMES)
+
+
+def test_what_is_not_there_is_no_sample():
+    """A cell without a course at all, and one that ends early, change the counts, not the rest."""
+    whole = drawn(2, 20)
+    values = whole.values.copy()
+    values[3] = np.nan
+    values[7, 4:] = np.nan
+    values[:, 9] = np.nan
+    holed = Courses(values, whole.sequences)
+    without = Courses(np.delete(values, 3, axis=0)[:, :9], np.arange(19))
+    for a, b in zip(*(compare(s, drawn(3), exchanges=99) for s in (holed, without)), strict=True):
+        assert a.samples == b.samples == (19 * 9 - 5, 33 * FRAMES)
+        assert a.sequences == b.sequences == (19, 33)
+        assert (a.pooled, a.per_sequence, a.exchanged) == (b.pooled, b.per_sequence, b.exchanged)
+        assert a.worst_frame is not None
+        assert a.worst_frame_at != 9
+    same = compare(holed, whole, exchanges=19)[0]
+    assert same.worst_frame_at != 9
+
+
+def test_sets_of_other_descriptors_cannot_be_compared():
+    other = Courses(drawn(0).values, drawn(0).sequences, ("a", "b", "c"))
+    with pytest.raises(InputError, match=r"'sphericity'\) and of \('a', 'b', 'c'\)"):
+        compare(drawn(0), other)
+    nothing = Courses(np.full((1, 4, 3), np.nan), np.zeros(1, np.int64))
+    with pytest.raises(InputError, match="no surface in the other set"):
+        compare(drawn(0), nothing)

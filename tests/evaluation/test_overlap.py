@@ -1,4 +1,4 @@
-"""Overlap in closed form, and of fields that are exactly what they were trained on."""
+"""Overlap of fields that are exactly what they were trained on."""
 
 from __future__ import annotations
 
@@ -6,48 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from cellsynth.evaluation.overlap import Fit, dice, training_dice
+from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid, frame_times, random_rotation
 from cellsynth.rendering.occupancy import occupancy_dense
-
-
-def mask(text: str) -> np.ndarray:
-    return np.array([c == "#" for c in text])
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "expected"),
-    [
-        ("####", "####", 1.0),
-        ("##..", "..##", 0.0),
-        ("##..", ".##.", 0.5),
-        ("####", "##..", 2 / 3),
-        ("#...", "####", 0.4),
-        ("....", "....", 1.0),
-        ("....", "#...", 0.0),
-    ],
-)
-def test_dice_in_closed_form(a, b, expected):
-    assert dice(mask(a), mask(b)) == pytest.approx(expected)
-    assert dice(mask(b), mask(a)) == dice(mask(a), mask(b))
-
-
-@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1))
-def test_dice_lies_between_0_and_1_and_is_1_for_equals(pairs):
-    a, b = np.array(pairs).T
-    assert 0 <= dice(a, b) <= 1
-    assert (dice(a, b) == 1) == np.array_equal(a, b)
-
-
-def test_dice_of_two_balls():
-    """A ball of radius r in one of radius R: 2 r³ / (r³ + R³)."""
-    z, y, x = np.indices((80, 80, 80)) - 39.5
-    r = np.sqrt(z**2 + y**2 + x**2)
-    assert dice(r < 24, r < 36) == pytest.approx(2 * 24**3 / (24**3 + 36**3), rel=0.005)
 
 
 @dataclass

@@ -67,6 +67,16 @@ def test_each_rule_fires_alone(
         Lineage(tuple(family)).check(3)
 
 
+def test_the_line_of_a_cell_goes_back_to_its_founder() -> None:
+    family = Lineage((Tracklet(1, 0, 1), Tracklet(2, 2, 3, 1), Tracklet(5, 4, 6, 2)))
+    assert family.line(5) == {5, 2, 1}
+    assert family.line(1) == {1}
+    assert family.line(8) == {8}
+    assert Lineage((Tracklet(3, 4, 6, 9),)).line(3) == {3, 9}  # a parent that is not listed
+    circle = Lineage((Tracklet(1, 0, 1, 2), Tracklet(2, 2, 3, 1)))
+    assert circle.line(1) == {1, 2}
+
+
 def test_the_number_of_frames_may_be_unknown() -> None:
     assert not list(lineage_faults([Tracklet(1, 0, 10**9)]))
 

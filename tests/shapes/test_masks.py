@@ -1,3 +1,5 @@
+import pickle
+
 import numpy as np
 import pytest
 import tifffile
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from cellsynth.errors import FormatError, InputError, MissingError
 from cellsynth.formats.ctc import write_ctc
 from cellsynth.formats.lineage import Lineage, Tracklet
-from cellsynth.shapes.cell_mask import CellMask
+from cellsynth.shapes.cell_mask import CellMask, labelled_masks, mean_position
 from cellsynth.shapes.masks import open_masks
 
 SHAPE = (5, 7, 9)
@@ -33,6 +35,12 @@ def write_movie_ctc(root, labels, **options):
 
 
 def assert_same(sequence, labels):
+    """Here, and as another process would see it."""
+    for one in (sequence, pickle.loads(pickle.dumps(sequence))):
+        assert_holds(one, labels)
+
+
+def assert_holds(sequence, labels):
     assert sequence.n_frames == len(labels)
     assert sequence.shape == labels.shape[1:]
     for t, expected in enumerate(labels):
@@ -46,7 +54,7 @@ def test_ctc(tmp_path):
     write_movie_ctc(tmp_path / "set", movie(), frame_interval_s=90.0)
     (sequence,) = open_masks(tmp_path / "set")
     assert_same(sequence, movie())
-    assert sequence.name == "set/01"
+    assert (sequence.name, sequence.short_name) == ("set/01", "01")
     assert sequence.voxel_size_um == pytest.approx((2.0, 0.5, 0.25))
     assert sequence.frame_interval_s == 90.0
     assert sequence.lineage == Lineage((Tracklet(4, 0, 2),))
@@ -397,3 +405,38 @@ def test_union_of_masks():
     assert not both.touches((8, 12, 12))
     assert both.touches((8, 10, 12))
     assert CellMask.of(np.ones((1, 1, 1), bool), (3, 0, 3)).touches((9, 9, 9))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64])
+def test_every_label_with_its_box(dtype):
+    labels = np.zeros((6, 7, 8), dtype)
+    labels[2:4, 1:5, 3] = 200
+    labels[5, 6, 7] = 3
+    labels[2, 1, 4:6] = 3
+    found = list(labelled_masks(labels))
+    assert [label for label, _, _ in found] == [3, 200]
+    for label, mask, box in found:
+        np.testing.assert_array_equal(mask, labels[box] == label)
+        assert np.count_nonzero(mask) == np.count_nonzero(labels == label)
+        assert all(mask.any(axis=axes).all() for axes in ((1, 2), (0, 2), (0, 1))) or label == 3
+    assert found[1][2] == (slice(2, 4), slice(1, 5), slice(3, 4))
+    assert list(labelled_masks(np.zeros((2, 3, 4), dtype))) == []
+
+
+def test_large_labels_and_truth_values():
+    labels = np.zeros((3, 4, 5), np.int64)
+    labels[0, 0, 0], labels[1:, 2:, 3:] = 5, 7_000_000_000
+    found = {label: box for label, _, box in labelled_masks(labels)}
+    assert found == {
+        5: (slice(0, 1),) * 3,
+        7_000_000_000: (slice(1, 3), slice(2, 4), slice(3, 5)),
+    }
+    ((label, mask, box),) = labelled_masks(labels > 5)
+    assert (label, box, mask.all()) == (1, found[7_000_000_000], True)
+
+
+@given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 6)] * 3))
+def test_mean_position_is_that_of_a_slow_count(seed, shape):
+    mask = np.random.default_rng(seed).random(shape) < 0.5
+    mask.flat[0] = True
+    assert mean_position(mask) == pytest.approx(np.argwhere(mask).mean(axis=0))
