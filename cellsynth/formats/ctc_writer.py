@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sized
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.errors import InputError, InUseError, ShapeError, StorageError
-from cellsynth.formats.ctc_names import FOLDERS, frame_digits, is_sequence_name
+from cellsynth.errors import InputError, ShapeError
+from cellsynth.formats.ctc_names import FOLDERS, frame_digits
 from cellsynth.formats.ctc_table import format_table
 from cellsynth.formats.label_tiff import write_labels
-from cellsynth.formats.lineage import Lineage, presence_faults, raise_first
-from cellsynth.formats.storage import link_or_copy, remove, storing
+from cellsynth.formats.lineage import Lineage
+from cellsynth.formats.sequence_writer import SequenceWriter, StrPath
+from cellsynth.formats.storage import link_or_copy, storing
 from cellsynth.formats.tiff_reading import distinct_labels
 
 __all__ = ["CTCWriter", "Piece", "write_ctc"]
 
-StrPath = str | os.PathLike[str]
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
@@ -35,11 +32,8 @@ class Piece(NamedTuple):
     shape: Shape
 
 
-class CTCWriter:
+class CTCWriter(SequenceWriter):
     """Writes one sequence: ``NN_GT/TRA`` with its table and, as hard links, ``NN_GT/SEG``.
-
-    Frames may be written in any order and from several threads. Used as a context manager it
-    leaves nothing behind where the block fails or :meth:`finish` was not reached.
 
     Args:
         root: Folder of the data set; it is made where it is missing.
@@ -66,46 +60,16 @@ class CTCWriter:
     ) -> None:
         if not 1 <= n_frames <= 10_000:
             raise InputError(f"number of frames must be 1 … 10000, got {n_frames}")
-        if not is_sequence_name(name):
-            raise InputError(f"a sequence is named 01, 02 … 99, 100 …, got {name!r}")
-        self.folder = Path(root) / f"{name}_GT"
-        self.n_frames = n_frames
+        super().__init__(root, name, "_GT", n_frames)
         self._voxel_size_um = voxel_size_um
         self._frame_interval_s = frame_interval_s
         self._seg = seg
         self._digits = frame_digits(n_frames)
         self._shape: Shape | None = None
         self._labels: dict[int, set[int]] = {}
-        self._finished = False
         self._tra = FOLDERS["TRA"].of(Path(root), name)
-        if self.folder.exists():
-            raise InUseError(f"{self.folder} is there already; choose another folder or remove it")
-        self._root_is_ours = not Path(root).exists()
-        try:
-            with storing(self._tra):
-                self._tra.mkdir(parents=True)
-        except StorageError:
-            self.abort()
-            raise
-
-    def __enter__(self) -> CTCWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._finished:
-            self.abort()
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        remove(self.folder)
-        if self._root_is_ours:
-            with suppress(OSError):  # somebody else put something there meanwhile
-                self.folder.parent.rmdir()
+        with self._making(self._tra):
+            pass
 
     def write_frame(
         self,
@@ -128,11 +92,7 @@ class CTCWriter:
             ShapeError: The frames differ in shape, or the crop sticks out.
             StorageError: The disk refused.
         """
-        if not 0 <= t < self.n_frames or t in self._labels:
-            what = (
-                "was written before" if t in self._labels else f"is not in 0 … {self.n_frames - 1}"
-            )
-            raise InputError(f"{self.folder.name}: frame {t} {what}")
+        self._check_new(t, self._labels)
         whole: Shape = crop.shape if shape is None else shape
         self._shape = self._shape or whole
         if whole != self._shape:
@@ -158,14 +118,7 @@ class CTCWriter:
             InputError: A frame is missing, or the lineage breaks a rule or contradicts the masks.
             StorageError: The disk refused.
         """
-        missing = sorted(set(range(self.n_frames)) - self._labels.keys())
-        if missing:
-            raise InputError(
-                f"{self.folder.name}: frame {missing[0]} was not written "
-                f"({len(missing)} of {self.n_frames} missing)"
-            )
-        lineage.check(self.n_frames)
-        raise_first(self.folder.name, presence_faults(lineage.tracklets, self._labels))
+        self._check_whole(lineage, self._labels)
         table = self._tra / "man_track.txt"
         with storing(table):
             table.write_bytes(format_table(lineage).encode("ascii"))

@@ -19,11 +19,8 @@ Source: OME-Zarr 0.5 (ngff.openmicroscopy.org/0.5).
 from __future__ import annotations
 
 import colorsys
-import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -31,11 +28,10 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import ZstdCodec
 
-from cellsynth.errors import InputError, InUseError, ShapeError, StorageError
+from cellsynth.errors import InputError, ShapeError
 from cellsynth.formats.cell_table import CellTable
-from cellsynth.formats.ctc_names import is_sequence_name
 from cellsynth.formats.geff_tracks import write_geff
-from cellsynth.formats.lineage import Lineage, presence_faults, raise_first
+from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.pyramid import (
     CHUNK,
     SHARD,
@@ -46,7 +42,8 @@ from cellsynth.formats.pyramid import (
     slabs_of_crop,
     write_levels,
 )
-from cellsynth.formats.storage import remove, storing
+from cellsynth.formats.sequence_writer import SequenceWriter, StrPath
+from cellsynth.formats.storage import storing
 from cellsynth.geometry import Index, Triple
 
 __all__ = ["ENDING", "LABELS", "TRACKS", "OmeZarrWriter"]
@@ -64,11 +61,8 @@ _GOLDEN = 0.618034
 Slabs = Callable[[], Iterable[NDArray[Any]]]
 
 
-class OmeZarrWriter:
+class OmeZarrWriter(SequenceWriter):
     """Writes one sequence: ``NN.ome.zarr``.
-
-    Frames may be written in any order and from several threads. Used as a context manager it
-    leaves nothing behind where the block fails or :meth:`finish` was not reached.
 
     Args:
         root: Folder of the data set; it is made where it is missing.
@@ -85,7 +79,7 @@ class OmeZarrWriter:
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: StrPath,
         name: str,
         *,
         shape: tuple[int, int, int, int],
@@ -93,47 +87,16 @@ class OmeZarrWriter:
         frame_interval_s: float | None = None,
         image_dtype: np.dtype[Any] | None = None,
     ) -> None:
-        if not is_sequence_name(name):
-            raise InputError(f"a sequence is named 01, 02 … 99, 100 …, got {name!r}")
-        self.folder = Path(root) / f"{name}{ENDING}"
-        self.n_frames = shape[0]
+        super().__init__(root, name, ENDING, shape[0])
         self._shape: Index = shape[1:]
         self._voxel_size_um = voxel_size_um
         self._frame_interval_s = frame_interval_s
         self._imaged = image_dtype is not None
         self._factors = level_factors(self._shape, voxel_size_um)
         self._cells = CellTable()
-        self._finished = False
-        if self.folder.exists():
-            raise InUseError(f"{self.folder} is there already; choose another folder or remove it")
-        self._root_is_ours = not Path(root).exists()
-        try:
-            with storing(self.folder):
-                self.folder.mkdir(parents=True)
-                self._image = self._levels(self.folder, image_dtype or np.dtype(np.uint8))
-                self._labels = self._levels(self._label_folder, np.dtype(np.uint16))
-        except StorageError:
-            self.abort()
-            raise
-
-    def __enter__(self) -> OmeZarrWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._finished:
-            self.abort()
-
-    def abort(self) -> None:
-        """Remove what was written."""
-        remove(self.folder)
-        if self._root_is_ours:
-            with suppress(OSError):  # somebody else put something there meanwhile
-                self.folder.parent.rmdir()
+        with self._making(self.folder):
+            self._image = self._levels(self.folder, image_dtype or np.dtype(np.uint8))
+            self._labels = self._levels(self._label_folder, np.dtype(np.uint16))
 
     def write_frame(
         self,
@@ -174,15 +137,7 @@ class OmeZarrWriter:
             InputError: A frame is missing, or the lineage breaks a rule or contradicts the masks.
             StorageError: The disk refused.
         """
-        labels = self._cells.labels()
-        missing = sorted(set(range(self.n_frames)) - labels.keys())
-        if missing:
-            raise InputError(
-                f"{self.folder.name}: frame {missing[0]} was not written "
-                f"({len(missing)} of {self.n_frames} missing)"
-            )
-        lineage.check(self.n_frames)
-        raise_first(self.folder.name, presence_faults(lineage.tracklets, labels))
+        self._check_whole(lineage, self._cells.labels())
         with storing(self.folder):
             _group(self.folder, self._multiscales("image", mean=True))
             _group(self.folder / "labels", {"labels": [LABELS]})
@@ -203,10 +158,7 @@ class OmeZarrWriter:
         return self.folder
 
     def _begin_frame(self, t: int, *, imaged: bool) -> None:
-        there = t in self._cells
-        if there or not 0 <= t < self.n_frames:
-            what = "was written before" if there else f"is not in 0 … {self.n_frames - 1}"
-            raise InputError(f"{self.folder.name}: frame {t} {what}")
+        self._check_new(t, self._cells)
         if imaged != self._imaged:
             raise InputError(f"{self.folder.name}: frame {t}: every frame has an image, or none")
 
