@@ -65,7 +65,7 @@ def latent(
         ),
     ] = None,
     walk: Annotated[
-        tuple[int, int] | None,
+        tuple[str, str] | None,
         typer.Option(metavar="A B", help="Render the straight way between two learned codes."),
     ] = None,
     steps: Annotated[
@@ -134,7 +134,7 @@ def latent(
         {
             "draws": draws,
             "frames": frames,
-            "walk": walk,
+            "walk": None if walk is None else _codes(walk),
             "steps": STEPS if steps is None else steps,
             "res": None if res is None else parse_numbers("--res", res, int, "64,512,512"),
             "voxel_size": parse_voxel_size(voxel_size),
@@ -162,6 +162,15 @@ def latent(
         overwrite=overwrite,
         quiet=quiet,
     )
+
+
+def _codes(words: tuple[str, str]) -> tuple[int, int]:
+    try:
+        first, last = map(int, words)
+    except ValueError:
+        got = " ".join(words)
+        raise InputError(f"--walk must be two whole numbers such as 3 17, got {got!r}") from None
+    return first, last
 
 
 def _map(

@@ -36,6 +36,9 @@ def save_figure(figure: Figure, stem: Path) -> None:
     """Write ``stem.png`` and ``stem.svg``; the bytes depend on what is drawn alone."""
     from matplotlib import rc_context
 
+    # Laid out once; every drawing would do it anew, and that is most of the work.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     with rc_context({"svg.hashsalt": "cellsynth", "svg.fonttype": "path"}):
         figure.savefig(stem.with_suffix(".png"), dpi=DPI, metadata={"Software": None})
         figure.savefig(stem.with_suffix(".svg"), metadata={"Date": None})
@@ -134,16 +137,17 @@ def _name_tsne(axes: Axes, perplexity: float) -> None:
 def _draw_held(axes: Axes, found: LatentMap) -> None:
     held = np.cumsum([component.ratio for component in found.components])
     axes.plot(np.arange(1, len(held) + 1), 100 * held, marker="o", markersize=3, color="black")
-    for entry in found.held:
+    for i, entry in enumerate(found.held):
+        at = (entry.components, 100 * held[entry.components - 1])
         axes.axhline(100 * entry.share, color="grey", linewidth=0.5)
-        axes.plot(entry.components, 100 * held[entry.components - 1], "o", color="#d55e00")
+        axes.plot(*at, "o", color="#d55e00")
         axes.annotate(
             f"{100 * entry.share:g} % in {entry.components}",
-            (entry.components, 100 * held[entry.components - 1]),
-            (0, -14),
+            at,
+            (4, -14 * (i + 1)),
             textcoords="offset points",
             fontsize=8,
-            ha="center",
+            ha="right",
         )
     axes.set_xlabel("principal components")
     axes.set_ylabel("variance of the learned codes held, %")

@@ -82,7 +82,7 @@ def walk_draws(model: CellModel, options: WalkOptions) -> list[Draw]:
         raise InputError(f"a walk leads from one code to another, got {first + 1} twice")
     a, b = model.latents[[first, last]].astype(np.float64)
     latents = (1 - shares)[:, None] * a + shares[:, None] * b
-    rotations = np.broadcast_to(np.eye(3), (len(shares), 3, 3))
+    rotations = np.tile(np.eye(3), (len(shares), 1, 1))
     if options.rotation == "learned":
         rotations = rotations_between(model.rotations[first], model.rotations[last], shares)
     return [
