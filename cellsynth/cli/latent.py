@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,7 +148,7 @@ def latent(
     printer = Printer(quiet)
     if flags.walk is None:
         where = out or Path(f"{bundle.preset.name}-latent")
-        _map(bundle, where, flags, printer, device, overwrite=overwrite, quiet=quiet)
+        _map(bundle, preset, where, flags, printer, device, overwrite=overwrite, quiet=quiet)
         return
     first, last = flags.walk
     where = out or Path(f"{bundle.preset.name}-walk-{first}-{last}")
@@ -175,6 +176,7 @@ def _codes(words: tuple[str, str]) -> tuple[int, int]:
 
 def _map(
     bundle: Bundle,
+    preset: str,
     out: Path,
     flags: LatentFlags,
     printer: Printer,
@@ -202,7 +204,7 @@ def _map(
     a, b = _ends(found)
     printer.last(
         f"wrote the map of {len(found.learned)} codes to {quoted(out)}; next: look at "
-        f"{quoted(out / 'latent.png')}, or cellsynth latent {found.preset.name} --walk {a} {b}"
+        f"{quoted(out / 'latent.png')}, or cellsynth latent {shlex.quote(preset)} --walk {a} {b}"
     )
 
 

@@ -47,7 +47,7 @@ def test_a_map(run, preset, here):
     assert "code 4 breaks the topology: cells in the last frame: got 0, expected 1" in lines
     assert result.last == (
         "wrote the map of 4 codes to sphere-latent; next: look at sphere-latent/latent.png, "
-        "or cellsynth latent sphere --walk 3 2"
+        f"or cellsynth latent {preset} --walk 3 2"
     )
     found = library.read_latent_map(here / "sphere-latent" / "latent.json")
     assert (found.frames, len(found.drawn), found.seed) == (2, 6, 0)
