@@ -24,8 +24,7 @@ def changed(
     tensors = bundle.tensors()
     if latents is not None:
         tensors["latents"] = np.asarray(latents, np.float32)
-        n = len(tensors["latents"])
-        tensors["rotations"] = np.zeros((n, 3), np.float32)
+        tensors["rotations"] = np.zeros((len(tensors["latents"]), 3), np.float32)
     if rotations is not None:
         tensors["rotations"] = np.asarray(rotations, np.float32)
     n = len(tensors["latents"])
