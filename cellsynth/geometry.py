@@ -33,6 +33,7 @@ __all__ = [
     "matrix_to_euler",
     "random_rotation",
     "rotation_angle",
+    "rotations_between",
     "rotvec_to_matrix",
     "times_at_interval",
 ]
@@ -200,6 +201,21 @@ def matrix_to_euler(matrix: torch.Tensor) -> torch.Tensor:
     else:
         angles = matrix_to_euler_angles(matrix, "XYZ")
     return angles
+
+
+def rotations_between(
+    a: NDArray[np.float64], b: NDArray[np.float64], shares: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Rotations ``(n, 3, 3)`` on the shortest way from ``a`` to ``b``, those too ``(3, 3)``.
+
+    The way turns about one axis at one speed; ``shares`` ``(n,)`` of it are gone, 0 is ``a``.
+    """
+    import roma
+    import torch
+
+    turn = roma.rotmat_to_rotvec(torch.from_numpy(a.T @ b))
+    part = rotvec_to_matrix(torch.from_numpy(shares)[:, None] * turn)
+    return np.asarray(a @ part.numpy())
 
 
 def rotvec_to_matrix(rotvec: torch.Tensor) -> torch.Tensor:

@@ -22,6 +22,7 @@ from cellsynth.geometry import (
     matrix_to_euler,
     random_rotation,
     rotation_angle,
+    rotations_between,
 )
 
 positive = st.floats(1e-3, 10)
@@ -227,3 +228,21 @@ def test_euler_gradients_are_those_of_the_formula(library):
             )
             slope = ((ahead - behind) * weights.numpy()).sum() / 2e-6
             assert float(found[i]) == pytest.approx(slope, abs=1e-7)
+
+
+def test_the_way_between_two_rotations_is_the_shortest_at_one_speed():
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        a, b = random_rotation(rng), random_rotation(rng)
+        found = rotations_between(a, b, np.array([0, 0.25, 1]))
+        np.testing.assert_allclose(found @ found.transpose(0, 2, 1), [np.eye(3)] * 3, atol=1e-9)
+        np.testing.assert_allclose(found[0], a, atol=1e-12)
+        np.testing.assert_allclose(found[2], b, atol=1e-6)
+        whole = rotation_angle(a, b)
+        assert rotation_angle(a, found[1]) == pytest.approx(whole / 4, abs=1e-4)
+        assert rotation_angle(found[1], b) == pytest.approx(3 * whole / 4, abs=1e-4)
+
+
+def test_the_way_from_a_rotation_to_itself_stays():
+    a = random_rotation(np.random.default_rng(6))
+    np.testing.assert_allclose(rotations_between(a, a, np.array([0.5])), [a], atol=1e-7)

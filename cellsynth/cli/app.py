@@ -18,6 +18,7 @@ from cellsynth.cli.evaluate import evaluate
 from cellsynth.cli.export import export
 from cellsynth.cli.fit import fit
 from cellsynth.cli.generate import generate
+from cellsynth.cli.latent import latent
 from cellsynth.cli.phantom import phantom
 from cellsynth.cli.presets import presets
 from cellsynth.cli.texture import texture
@@ -46,6 +47,7 @@ app.command()(fit)
 app.add_typer(presets, name="presets")
 app.command()(phantom)
 app.command()(export)
+app.command()(latent)
 app.command()(validate)
 
 

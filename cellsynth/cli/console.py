@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-__all__ = ["Printer", "Progress", "StoppedError", "interruptible", "print_error", "quoted"]
+    from cellsynth.rendering.options import Event
+
+__all__ = [
+    "FrameProgress",
+    "Printer",
+    "Progress",
+    "StoppedError",
+    "interruptible",
+    "print_error",
+    "quoted",
+]
 
 TENTHS = 10
 # Where there is no bar, lines are no closer than this, so what is quick says nothing.
@@ -147,6 +158,34 @@ class Progress:
         seconds = (time.monotonic() - self._began) * (total - done) / (done - self._base)
         left = f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
         return f"about {left} left"
+
+
+class FrameProgress:
+    """Events of rendering as progress in frames; sequences begun anew are counted in a note."""
+
+    def __init__(
+        self, progress: Progress, what: str, total: int, again: str, *, finished: int = 0
+    ) -> None:
+        """``again`` is what it means that a sequence is begun anew; ``finished`` frames are."""
+        self._progress = progress
+        self._what = what
+        self._total = total
+        self._again = again
+        self._finished = finished
+        self._frames: Counter[int] = Counter()
+        self._redrawn = 0
+
+    def event(self, event: Event) -> None:
+        """Told by the library."""
+        if event.kind == "frame":
+            self._frames[event.sequence] += 1
+        elif event.kind == "redrawn":
+            # Its frames are rendered once more.
+            self._frames[event.sequence] = 0
+            self._redrawn += 1
+        done = min(self._finished + self._frames.total(), self._total)
+        note = f"{self._redrawn} {self._again}" if self._redrawn else ""
+        self._progress.update(self._what, done, self._total, note)
 
 
 def _bar(console: Console) -> Bar:

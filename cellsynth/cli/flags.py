@@ -9,11 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from cellsynth.errors import InputError
+
+if TYPE_CHECKING:
+    from cellsynth.geometry import Grid, Index, Triple
+    from cellsynth.presets.bundle import Bundle
 
 __all__ = [
     "DeviceFlag",
@@ -23,6 +27,7 @@ __all__ = [
     "SeedFlag",
     "VoxelSizeFlag",
     "exclude",
+    "grid_of",
     "judged",
     "number",
     "parse_duration_s",
@@ -89,6 +94,15 @@ def exclude(first: str, second: str, both: bool) -> None:
     """Raise InputError where ``both`` of two flags are given."""
     if both:
         raise InputError(f"{first} and {second} exclude each other; give one of them")
+
+
+def grid_of(bundle: Bundle, res: Index, voxel_size_um: Triple | None) -> Grid:
+    """Voxels over a preset's Ω: ``res`` along each side, or of the size given, ``(z, y, x)``."""
+    from cellsynth.geometry import Grid
+
+    if voxel_size_um is not None:
+        return Grid.from_voxel_size(voxel_size_um, bundle.preset.scale.half_extent_um)
+    return Grid.over_omega(res)
 
 
 def parse_numbers(flag: str, text: str, kind: type[int] | type[float], example: str) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.console import FrameProgress, Printer, Progress, interruptible, quoted
 from cellsynth.cli.flags import (
     DeviceFlag,
     OverwriteFlag,
@@ -18,6 +17,7 @@ from cellsynth.cli.flags import (
     SeedFlag,
     VoxelSizeFlag,
     exclude,
+    grid_of,
     judged,
     parse_numbers,
     parse_voxel_size,
@@ -27,9 +27,8 @@ from cellsynth.errors import InputError
 
 if TYPE_CHECKING:
     from cellsynth.cli.models import GenerateFlags
-    from cellsynth.geometry import Grid
     from cellsynth.presets.bundle import Bundle
-    from cellsynth.rendering.dataset import Event, GenerateOptions, Summary
+    from cellsynth.rendering.dataset import GenerateOptions, Summary
 
 __all__ = ["generate"]
 
@@ -121,7 +120,7 @@ def generate(
 
     device = pick_device(device)
     options = dataset.GenerateOptions(
-        grid=_grid(bundle, flags),
+        grid=grid_of(bundle, flags.res or DEFAULT_RES, flags.voxel_size),
         n_frames=flags.frames or bundle.preset.scale.n_frames,
         rotation=_radians(flags.rotation),
         strategy=flags.strategy,
@@ -134,7 +133,9 @@ def generate(
         _print_plan(printer, bundle, options, flags, out)
         return
     with Progress(quiet) as progress, interruptible(lambda: _whole(out, flags.count)):
-        shown = _Shown(progress, flags.count, options.n_frames, _finished(out, count, resume))
+        finished = _finished(out, count, resume) * options.n_frames
+        total = flags.count * options.n_frames
+        shown = FrameProgress(progress, "generating", total, "drawn again", finished=finished)
         summary = dataset.generate(
             bundle,
             out,
@@ -166,40 +167,10 @@ def _radians(rotation: Any) -> Any:
     return rotation if isinstance(rotation, str) else tuple(map(math.radians, rotation))
 
 
-def _grid(bundle: Bundle, flags: GenerateFlags) -> Grid:
-    from cellsynth.geometry import Grid
-
-    if flags.voxel_size is not None:
-        return Grid.from_voxel_size(flags.voxel_size, bundle.preset.scale.half_extent_um)
-    return Grid.over_omega(flags.res or DEFAULT_RES)
-
-
 def _default_name(preset: str, flags: GenerateFlags) -> str:
     sides, unit = (flags.voxel_size, "um") if flags.voxel_size else (flags.res or DEFAULT_RES, "")
     one = len(set(sides)) == 1
     return f"{preset}-{'x'.join(map(str, sides[:1] if one else sides))}{unit}"
-
-
-class _Shown:
-    """Events of a generation as progress in frames."""
-
-    def __init__(self, progress: Progress, count: int, n_frames: int, finished: int) -> None:
-        self._progress = progress
-        self._total = count * n_frames
-        self._finished = finished * n_frames
-        self._frames: Counter[int] = Counter()
-        self._redrawn = 0
-
-    def event(self, event: Event) -> None:
-        if event.kind == "frame":
-            self._frames[event.sequence] += 1
-        elif event.kind == "redrawn":
-            # Its frames are rendered once more.
-            self._frames[event.sequence] = 0
-            self._redrawn += 1
-        done = min(self._finished + self._frames.total(), self._total)
-        note = f"{self._redrawn} drawn again" if self._redrawn else ""
-        self._progress.update("generating", done, self._total, note)
 
 
 def _finished(out: Path, count: int, resume: bool) -> int:

@@ -14,6 +14,7 @@ __all__ = [
     "FitFlags",
     "GenerateFlags",
     "ImportFlags",
+    "LatentFlags",
     "PhantomFlags",
     "TextureFlags",
     "TrainFlags",
@@ -84,6 +85,20 @@ class GenerateFlags(_Flags):
     format: Literal["ctc", "ome-zarr"]
     seed: Seed
     workers: int | None = Field(ge=1, le=4096)
+
+
+class LatentFlags(_Flags):
+    """What ``latent`` was asked for."""
+
+    draws: int | None = Field(ge=0, le=10_000)
+    frames: Frames | None
+    walk: tuple[int, int] | None
+    steps: int = Field(ge=2, le=10_000)
+    res: tuple[Side, Side, Side] | None
+    voxel_size: Triple | None
+    rotation: Literal["none", "learned"]
+    workers: int | None = Field(ge=1, le=4096)
+    seed: Seed
 
 
 class TrainFlags(_Flags):

@@ -36,8 +36,11 @@ __all__ = [
     "draw_courses",
     "mask_courses",
     "rendered_courses",
+    "rendered_frames",
     "store_courses",
 ]
+
+Describe = Callable[[NDArray[np.uint16], Triple], Mapping[int, Descriptors]]
 
 
 def rendered_courses(sequence: LabelledSequence, voxel_size_um: Triple) -> NDArray[np.float64]:
@@ -46,8 +49,23 @@ def rendered_courses(sequence: LabelledSequence, voxel_size_um: Triple) -> NDArr
     Raises:
         TopologyError: The cells do not do what the preset's topology says.
     """
-    frames = [frame_descriptors(labels, voxel_size_um) for _, labels, _ in sequence.frames()]
-    return cell_courses(frames[::-1], sequence.lineage())
+    return cell_courses(rendered_frames(sequence, voxel_size_um), sequence.lineage())
+
+
+def rendered_frames(
+    sequence: LabelledSequence, voxel_size_um: Triple, describe: Describe = frame_descriptors
+) -> list[Mapping[int, Descriptors]]:
+    """Descriptors by label of the frames, first to last, of a sequence about to be rendered.
+
+    Args:
+        sequence: It is rendered here; its lineage is known after that.
+        voxel_size_um: ``(z, y, x)`` in µm.
+        describe: How a frame is described.
+
+    Raises:
+        TopologyError: The cells do not do what the preset's topology says.
+    """
+    return [describe(labels, voxel_size_um) for _, labels, _ in sequence.frames()][::-1]
 
 
 def mask_courses(

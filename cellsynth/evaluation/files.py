@@ -1,17 +1,22 @@
-"""The file of an evaluation, written and read."""
+"""The files of results, written and read."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from cellsynth.errors import FormatError, InUseError, MissingError
 from cellsynth.evaluation.models import FORMAT, Evaluation
 from cellsynth.formats.storage import storing
 from cellsynth.presets.judge import judge
 
-__all__ = ["check_target", "read_evaluation", "write_evaluation"]
+__all__ = ["check_target", "read_evaluation", "read_result", "write_evaluation", "write_result"]
+
+M = TypeVar("M", bound=BaseModel)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -30,7 +35,12 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 def write_evaluation(path: Path, evaluation: Evaluation) -> None:
-    """Write it under another name, and rename it.
+    """Write an evaluation; raises as :func:`write_result`."""
+    write_result(path, evaluation)
+
+
+def write_result(path: Path, result: BaseModel) -> None:
+    """Write it as JSON under another name, and rename it.
 
     Raises:
         StorageError: The disk refused; nothing is left behind.
@@ -38,7 +48,7 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
     part = path.with_name(f"{path.name}.part")
     with storing(path):
         try:
-            part.write_text(evaluation.model_dump_json() + "\n", encoding="utf-8")
+            part.write_text(result.model_dump_json() + "\n", encoding="utf-8")
             part.replace(path)
         except OSError:
             part.unlink(missing_ok=True)
@@ -48,9 +58,24 @@ def write_evaluation(path: Path, evaluation: Evaluation) -> None:
 def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:
     """An evaluation from the file that ``cellsynth evaluate --json`` wrote.
 
+    Raises as :func:`read_result`.
+    """
+    made_by = "evaluation; make one with cellsynth evaluate SET --json"
+    return read_result(path, Evaluation, FORMAT, made_by)
+
+
+def read_result(path: str | os.PathLike[str], model: type[M], file_format: str, made_by: str) -> M:
+    """A result from its file.
+
+    Args:
+        path: The file.
+        model: What it is.
+        file_format: What its key ``format`` says.
+        made_by: What it is in words, and how to make one.
+
     Raises:
         MissingError: There is no such file.
-        FormatError: It is no evaluation, or has keys that are missing, unknown or wrong.
+        FormatError: It is something else, or has keys that are missing, unknown or wrong.
     """
     name = os.fspath(path)
     try:
@@ -63,6 +88,6 @@ def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:
         data = json.loads(text)
     except ValueError as error:
         raise FormatError(f"{name} is no JSON: {error}") from error
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise FormatError(f"{name} is no evaluation; make one with cellsynth evaluate SET --json")
-    return judge(Evaluation, data, name, FormatError)
+    if not isinstance(data, dict) or data.get("format") != file_format:
+        raise FormatError(f"{name} is no {made_by}")
+    return judge(model, data, name, FormatError)

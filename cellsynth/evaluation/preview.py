@@ -6,14 +6,21 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import Grid, frame_times
 from cellsynth.rendering.sequence import Draw, render_frame
 
-__all__ = ["preview_png"]
+__all__ = ["preview_png", "thickness"]
 
 FRAMES = 8
+
+
+def thickness(model: CellModel, draw: Draw, time: float, size: int) -> NDArray[np.int64]:
+    """Voxels of a cell along z at one time, ``(y, x)``, on a grid of ``size`` over Ω."""
+    grid = Grid.over_omega((size, size, size))
+    return np.asarray(render_frame(model, draw, time, grid).to_dense().sum(axis=0))
 
 
 def preview_png(model: CellModel, draws: Sequence[Draw], *, size: int = 96) -> bytes:
@@ -26,15 +33,11 @@ def preview_png(model: CellModel, draws: Sequence[Draw], *, size: int = 96) -> b
     """
     from matplotlib.figure import Figure
 
-    grid = Grid.over_omega((size, size, size))
     times = frame_times(model.preset.scale.n_frames)
     shown = np.unique(np.linspace(0, len(times) - 1, FRAMES).round().astype(int))
     rows = [
         np.concatenate(
-            [
-                render_frame(model, draw, float(times[t]), grid).to_dense().sum(axis=0)
-                for t in shown
-            ],
+            [thickness(model, draw, float(times[t]), size) for t in shown],
             axis=1,
         )
         for draw in draws

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cellsynth.evaluation import models
 from cellsynth.evaluation.courses import Courses
+from cellsynth.evaluation.digits import short, with_gaps
 from cellsynth.evaluation.distributions import Comparison, KSTest, compare
 from cellsynth.evaluation.families import MeasuredSequence, set_courses
 from cellsynth.evaluation.measures import Agreement, Measures
@@ -125,7 +126,7 @@ def _sequence(sequence: MeasuredSequence) -> models.SequenceMeasures:
         frames=source.n_frames,
         shape=source.shape,
         voxel_size_um=_point(source.voxel_size_um),
-        frame_interval_s=_short(source.frame_interval_s) if known else None,
+        frame_interval_s=short(source.frame_interval_s) if known else None,
         cells=tuple(
             models.TrackEntry(
                 label=t.label,
@@ -151,14 +152,14 @@ def _family(sequence: MeasuredSequence, founder: int, lineage: Lineage) -> model
     return models.Family(
         founder=founder,
         labels=labels,
-        mean=models.Mean(**dict(zip(DESCRIPTORS, _with_gaps(means), strict=True))),
+        mean=models.Mean(**dict(zip(DESCRIPTORS, with_gaps(means), strict=True))),
         series=_series(sequence.body(founder, labels)),
     )
 
 
 def _series(found: Mapping[int, Measures]) -> models.Series:
     def numbers(of: Callable[[Measures], float]) -> tuple[float, ...]:
-        return tuple(_short(of(m)) for m in found.values())
+        return tuple(short(of(m)) for m in found.values())
 
     def counts(of: Callable[[Measures], int]) -> tuple[int, ...]:
         return tuple(of(m) for m in found.values())
@@ -182,7 +183,7 @@ def _overall(values: NDArray[np.float64], families: NDArray[np.int64]) -> models
     """Of ``(courses, frames)``, and the family of each course."""
     there = ~np.isnan(values)
     known = values[there]
-    mean, sd = _with_gaps(
+    mean, sd = with_gaps(
         (known.mean(), known.std(ddof=int(len(known) > 1))) if len(known) else (np.nan,) * 2
     )
     n_families = len(np.unique(families[there.any(axis=1)]))
@@ -196,10 +197,10 @@ def _summary(values: NDArray[np.float64]) -> models.FrameSummary:
     q1, median, q3 = zip(*quartiles, strict=True)
     return models.FrameSummary(
         n=tuple(map(len, frames)),
-        mean=_with_gaps(f.mean() if len(f) else np.nan for f in frames),
-        q1=_with_gaps(q1),
-        median=_with_gaps(median),
-        q3=_with_gaps(q3),
+        mean=with_gaps(f.mean() if len(f) else np.nan for f in frames),
+        q1=with_gaps(q1),
+        median=with_gaps(median),
+        q3=with_gaps(q3),
     )
 
 
@@ -235,7 +236,7 @@ def _distribution(name: models.Descriptor, c: Comparison) -> models.Distribution
 
 
 def _test(test: KSTest) -> models.Test:
-    return models.Test(statistic=_short(test.statistic), p=_short(test.p))
+    return models.Test(statistic=short(test.statistic), p=short(test.p))
 
 
 def _overlap(sets: Sequence[MeasuredSet], pairs: Pairs) -> models.Overlap:
@@ -252,13 +253,13 @@ def _overlap(sets: Sequence[MeasuredSet], pairs: Pairs) -> models.Overlap:
     )
 
     def mean(values: Iterable[float]) -> float | None:
-        return _short(float(np.mean(list(values)))) if everything else None
+        return short(float(np.mean(list(values)))) if everything else None
 
     return models.Overlap(
         pairs=len(everything),
         unmatched=(mine, other),
         dsc_mean=mean(a.dsc for a in everything),
-        dsc_min=min((_short(a.dsc) for a in everything), default=None),
+        dsc_min=min((short(a.dsc) for a in everything), default=None),
         distance_mean_um=mean(a.distance.mean_um for a in everything),
         distance_p95_um=mean(a.distance.p95_um for a in everything),
         cells=tuple(
@@ -266,9 +267,9 @@ def _overlap(sets: Sequence[MeasuredSet], pairs: Pairs) -> models.Overlap:
                 sequence=sets[0].sequences[i].source.short_name,
                 label=label,
                 frames=tuple(of_cell),
-                dsc=tuple(_short(a.dsc) for a in of_cell.values()),
-                distance_mean_um=tuple(_short(a.distance.mean_um) for a in of_cell.values()),
-                distance_p95_um=tuple(_short(a.distance.p95_um) for a in of_cell.values()),
+                dsc=tuple(short(a.dsc) for a in of_cell.values()),
+                distance_mean_um=tuple(short(a.distance.mean_um) for a in of_cell.values()),
+                distance_p95_um=tuple(short(a.distance.p95_um) for a in of_cell.values()),
             )
             for (i, label), of_cell in sorted(by_cell.items())
         ),
@@ -276,14 +277,5 @@ def _overlap(sets: Sequence[MeasuredSet], pairs: Pairs) -> models.Overlap:
 
 
 def _point(zyx: Triple) -> Triple:
-    z, y, x = map(_short, zyx)
+    z, y, x = map(short, zyx)
     return z, y, x
-
-
-def _with_gaps(values: Iterable[float]) -> tuple[float | None, ...]:
-    return tuple(None if np.isnan(value) else _short(value) for value in values)
-
-
-def _short(value: float) -> float:
-    """Six digits: more than any of it is good for."""
-    return float(f"{value:.6g}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from cellsynth.errors import CellsynthError, StorageError
 
-__all__ = ["link_or_copy", "remove", "storing"]
+__all__ = ["link_or_copy", "remove", "storing", "whole_or_nothing"]
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -62,3 +63,36 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
+
+
+@contextmanager
+def whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that takes its name at the end, or is removed.
+
+    What lies at ``folder`` is replaced; whether it may be is for the caller to say.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    temporary: Path | None = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        new, old = temporary / "new", temporary / "old"
+        new.mkdir()
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+    except CellsynthError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)

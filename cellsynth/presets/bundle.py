@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +15,11 @@ from numpy.typing import NDArray
 
 from cellsynth.errors import (
     BundleError,
-    CellsynthError,
     InputError,
     InUseError,
     MissingError,
-    StorageError,
 )
+from cellsynth.formats.storage import whole_or_nothing
 from cellsynth.presets.container import Container, open_container
 from cellsynth.presets.judge import judge
 from cellsynth.presets.models import Preset
@@ -242,28 +239,8 @@ def renamed_when_whole(folder: Path, *, overwrite: bool = False) -> Iterator[Pat
         StorageError: The disk refused.
     """
     check_free(folder, overwrite=overwrite)
-    temporary: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        new, old = temporary / "new", temporary / "old"
-        new.mkdir()
-        yield new
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-    except CellsynthError:
-        raise
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror or error}") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with whole_or_nothing(folder) as temporary:
+        yield temporary
 
 
 def _preset(container: Container) -> tuple[Preset, bytes]:

@@ -11,20 +11,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
 from cellsynth.errors import BundleError, InputError, InUseError
 from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.formats.ctc_names import sequence_name
-from cellsynth.formats.making import Made, MakerFactory, MakeSequence, Record, fill, made
+from cellsynth.formats.making import Made, MakerFactory, MakeSequence, fill, made
 from cellsynth.formats.manifest import locked, open_manifest
 from cellsynth.presets.bundle import Bundle, read_bundle
 from cellsynth.rendering.manifest import describe
 from cellsynth.rendering.options import Event, GenerateOptions
 from cellsynth.rendering.sequence_maker import SequenceMaker, sequence_folder
 
-__all__ = ["Event", "GenerateOptions", "Summary", "generate"]
+__all__ = ["Event", "GenerateOptions", "MakerOfCells", "Summary", "fill_dataset", "generate"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,71 @@ def generate(
         StorageError: The disk refused; whole sequences stay, and the set can be resumed.
         TopologyError: Draws keep breaking the preset's topology.
     """
+    manifest, n_made = fill_dataset(
+        bundle,
+        out,
+        options,
+        describe(bundle, options),
+        SequenceMaker,
+        count=count,
+        workers=workers,
+        device=device,
+        resume=resume,
+        overwrite=overwrite,
+        on_event=on_event,
+    )
+    records = manifest["sequences"]
+    refused = sum(record["refused_draws"] for record in records.values())
+    return Summary(out, len(records), n_made, refused)
+
+
+class MakerOfCells(Protocol):
+    """What sets up a maker of sequences; it can be pickled."""
+
+    def __call__(
+        self,
+        bundle: Bundle,
+        out: Path,
+        options: GenerateOptions,
+        device: str,
+        threads: int,
+        notify: Callable[[Event], None],
+    ) -> MakeSequence:
+        """As :class:`~cellsynth.rendering.sequence_maker.SequenceMaker`."""
+
+
+def fill_dataset(
+    bundle: Bundle,
+    out: Path,
+    options: GenerateOptions,
+    fresh: dict[str, Any],
+    maker: MakerOfCells,
+    *,
+    count: int,
+    workers: int | None,
+    device: str,
+    resume: bool,
+    overwrite: bool,
+    on_event: Callable[[Event], None] | None,
+) -> tuple[dict[str, Any], int]:
+    """Fill a data set with cells of a preset; arguments and errors as of :func:`generate`.
+
+    Args:
+        bundle: A verified preset.
+        out: Folder of the data set.
+        options: How cells are rendered.
+        fresh: The manifest of a set of which nothing is made yet.
+        maker: Sets up, in the process that will work, what makes a sequence.
+        count: Sequences.
+        workers: Processes.
+        device: Torch device.
+        resume: Continue.
+        overwrite: Replace.
+        on_event: Told of progress.
+
+    Returns:
+        The manifest as it lies on disk, and how many sequences were made now.
+    """
     if count < 1:
         raise InputError(f"count must be at least 1, got {count}")
     if workers is not None and workers < 1:
@@ -86,35 +152,33 @@ def generate(
         n = max(1, min(workers or default, len(todo)))
         threads = max(1, cores() // n)
         factory: MakerFactory = _Factory(
-            bundle.folder, bundle.sha256, out, options, device, threads
+            maker, bundle.folder, bundle.sha256, out, options, device, threads
         )
         if n == 1:
-            factory = partial(SequenceMaker, bundle, out, options, device, threads)
+            factory = partial(maker, bundle, out, options, device, threads)
         with one_thread_each():
             yield from made(factory, todo, n, notify)
 
     with locked(out):
-        fresh = describe(bundle, options)
         manifest = open_manifest(out, fresh, resume=resume, overwrite=overwrite)
-        records: dict[str, Record] = manifest["sequences"]
         n_made = fill(
             out,
             manifest,
-            records,
+            manifest["sequences"],
             [sequence_name(i + 1) for i in range(count)],
             lambda name: [out / sequence_folder(name, options.format)],
             make,
             keep=there,
             on_made=lambda i: notify(Event("sequence", i)),
         )
-    refused = sum(record["refused_draws"] for record in records.values())
-    return Summary(out, len(records), n_made, refused)
+    return manifest, n_made
 
 
 @dataclass(frozen=True)
 class _Factory:
-    """Sets up a `SequenceMaker` in another process, which reads the preset itself."""
+    """Sets up a maker in another process, which reads the preset itself."""
 
+    maker: MakerOfCells
     folder: Path
     sha256: str
     out: Path
@@ -127,4 +191,4 @@ class _Factory:
         bundle = read_bundle(self.folder)
         if bundle.sha256 != self.sha256:
             raise BundleError(f"{self.folder}: the preset was changed while it was in use")
-        return SequenceMaker(bundle, self.out, self.options, self.device, self.threads, notify)
+        return self.maker(bundle, self.out, self.options, self.device, self.threads, notify)

@@ -17,7 +17,7 @@ from cellsynth.field.model import CellModel
 from cellsynth.formats.lineage import Lineage
 from cellsynth.geometry import Grid, frame_times
 from cellsynth.rendering.occupancy import Occupancy, occupancy, occupancy_dense
-from cellsynth.rendering.tracking import Tracker
+from cellsynth.rendering.tracking import OneBody, Tracker
 from cellsynth.sampling.strategies import (
     Strategy,
     draw_latent,
@@ -78,12 +78,14 @@ class LabelledSequence:
         n_frames: int,
         *,
         dense: bool = False,
+        one_body: bool = False,
         threads: int = 1,
     ) -> None:
         """Prepare a sequence of ``n_frames`` on ``grid``; nothing is rendered yet.
 
         ``threads`` frames are rendered at once. The field's products are too small to be shared
-        by several cores, whole frames are not.
+        by several cores, whole frames are not. ``one_body`` labels all pieces alike, and lets the
+        cell do what the preset's topology does not allow.
         """
         self._model = model
         self._draw = draw
@@ -91,7 +93,7 @@ class LabelledSequence:
         self._times = frame_times(n_frames)
         self._dense = dense
         self._threads = threads
-        self._tracker = Tracker(model.preset.topology, n_frames)
+        self._tracker = (OneBody if one_body else Tracker)(model.preset.topology, n_frames)
 
     def frames(self) -> Iterator[tuple[int, NDArray[np.uint16], tuple[int, int, int]]]:
         """Frame number, labels ``(z, y, x)`` of a box, and the box's offset in the grid.
@@ -195,11 +197,15 @@ def judging_grid(model: CellModel) -> Grid:
 
 
 def judging_sequence(
-    model: CellModel, latent: NDArray[np.float32], *, threads: int = 1
+    model: CellModel,
+    latent: NDArray[np.float32],
+    *,
+    n_frames: int | None = None,
+    threads: int = 1,
 ) -> LabelledSequence:
-    """The cell of a code as it is judged: upright, in the preset's own frames."""
+    """The cell of a code as it is judged: upright, in the preset's own frames or as many."""
     upright = Draw(latent, np.eye(3), 0)
-    n_frames = model.preset.scale.n_frames
+    n_frames = n_frames or model.preset.scale.n_frames
     return LabelledSequence(model, upright, judging_grid(model), n_frames, threads=threads)
 
 

@@ -21,7 +21,7 @@ from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.bundle import Bundle
 from cellsynth.rendering.options import Event, Format, GenerateOptions
-from cellsynth.rendering.sequence import LabelledSequence, draw_cell
+from cellsynth.rendering.sequence import Draw, LabelledSequence, draw_cell
 
 if TYPE_CHECKING:
     from cellsynth.formats.ome_zarr import OmeZarrWriter
@@ -52,8 +52,6 @@ class SequenceMaker:
         self._notify = notify
 
     def __call__(self, index: int) -> Record:
-        name = sequence_name(index + 1)
-        part = self._out / f"{PART}{name}"
         attempt = 0
         while True:
             draw = draw_cell(
@@ -65,27 +63,41 @@ class SequenceMaker:
                 attempt=attempt,
                 threads=self._threads,
             )
-            sequence = LabelledSequence(
-                self._model,
-                draw,
-                self._options.grid,
-                self._options.n_frames,
-                dense=self._options.dense,
-                threads=self._threads,
-            )
             try:
-                self._write(part, name, index, sequence)
-                break
+                return self.place(index, draw)
             except TopologyError:
                 # Whole on the reference grid, not on this one: as if it had not been drawn.
-                remove(part)
                 self._notify(Event("redrawn", index))
                 attempt = draw.attempt + 1
+
+    def place(self, index: int, draw: Draw, *, one_body: bool = False) -> Record:
+        """Render a cell as the sequence of that number from 0, and move it to its place.
+
+        Raises:
+            TopologyError: Its topology is not the preset's; nothing is left of it.
+        """
+        options = self._options
+        name = sequence_name(index + 1)
+        part = self._out / f"{PART}{name}"
+        sequence = LabelledSequence(
+            self._model,
+            draw,
+            options.grid,
+            options.n_frames,
+            dense=options.dense,
+            one_body=one_body,
+            threads=self._threads,
+        )
+        try:
+            self._write(part, name, index, sequence)
+        except TopologyError:
+            remove(part)
+            raise
         # What OME-Zarr files must obey is judged as they are written.
-        faults = validate_ctc(part) if self._options.format == "ctc" else []
+        faults = validate_ctc(part) if options.format == "ctc" else []
         if faults:
             raise CellsynthError(f"sequence {name} came out invalid, which is a bug: {faults[0]}")
-        folder = sequence_folder(name, self._options.format)
+        folder = sequence_folder(name, options.format)
         with storing(self._out / folder):
             (part / folder).rename(self._out / folder)
         remove(part)

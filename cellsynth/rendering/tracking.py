@@ -23,7 +23,7 @@ from cellsynth.geometry import as_index
 from cellsynth.presets.models import Topology
 from cellsynth.rendering.occupancy import Occupancy
 
-__all__ = ["Tracker", "count_cells"]
+__all__ = ["OneBody", "Tracker", "count_cells"]
 
 MAX_PIECES = 65535  # labels are stored as uint16
 
@@ -164,6 +164,48 @@ class Tracker:
     def _expect(self, what: str, got: int, expected: int) -> None:
         if got != expected:
             raise TopologyError(f"{what}: got {got}, expected {expected}")
+
+
+class OneBody:
+    """Labels all that is in a frame as one cell, whatever pieces it is in.
+
+    Called as :class:`Tracker`, for cells that are to be seen although they break the topology.
+    Pieces too small to count are dropped as always. A cell that is gone for some frames comes back
+    under another label, as the child of the first.
+    """
+
+    def __init__(self, topology: Topology, n_frames: int) -> None:
+        self._smallest_share = topology.smallest_share
+        self._frame = n_frames
+        self._tracklets: list[Tracklet] = []
+
+    def add(self, frame: Occupancy) -> NDArray[np.uint16]:
+        """Labels of the box of the frame before the one added last."""
+        self._frame -= 1
+        inside = _Pieces(frame, self._smallest_share).labels > 0
+        if inside.any():
+            later = self._tracklets[-1] if self._tracklets else None
+            if later is not None and later.begin == self._frame + 1:
+                self._tracklets[-1] = Tracklet(later.label, self._frame, later.end)
+            else:
+                self._tracklets.append(Tracklet(len(self._tracklets) + 1, self._frame, self._frame))
+        return np.where(inside, np.uint16(len(self._tracklets)), np.uint16(0))
+
+    def lineage(self) -> Lineage:
+        """The lineage, once every frame is read.
+
+        Raises:
+            TopologyError: There is no cell in any frame.
+        """
+        if not self._tracklets:
+            raise TopologyError("no cell in any frame")
+        parents = [*range(2, len(self._tracklets) + 1), 0]
+        return Lineage(
+            tuple(
+                Tracklet(t.label, t.begin, t.end, parent)
+                for t, parent in zip(self._tracklets, parents, strict=True)
+            )
+        )
 
 
 def count_cells(inside: NDArray[np.bool_], smallest_share: float) -> int:

@@ -15,7 +15,7 @@ from cellsynth.cli import app as cli_app
 from cellsynth.cli.app import main
 from cellsynth.errors import InputError
 
-VERBS = ("generate", "train-preset", "presets", "phantom", "validate", "evaluate")
+VERBS = ("generate", "train-preset", "presets", "phantom", "validate", "evaluate", "latent")
 HEAVY = ("torch", "scipy", "zarr", "skimage", "matplotlib", "rich", "pydantic")
 
 

@@ -13,7 +13,7 @@ from cellsynth.errors import TopologyError
 from cellsynth.formats.lineage import Tracklet
 from cellsynth.presets.models import Topology
 from cellsynth.rendering.occupancy import Occupancy
-from cellsynth.rendering.tracking import Tracker, count_cells
+from cellsynth.rendering.tracking import OneBody, Tracker, count_cells
 
 ONE = Topology()
 DIVIDING = Topology(begin_cells=1, divisions=1, end_cells=2)
@@ -190,3 +190,29 @@ def test_labels_do_not_depend_on_what_came_before_in_time():
     long, _ = track("..111.. ..111.. .22.33.", DIVIDING)
     short, _ = track("..111.. .22.33.", DIVIDING)
     assert long[1:] == short
+
+
+def one_body(drawing: str):
+    """Labels as drawn lines, and the tracklets, of all pieces as one cell."""
+    frames = [frame(row) for row in rows(drawing)]
+    body = OneBody(ONE, len(frames))
+    drawn = [body.add(each)[0, 0] for each in reversed(frames)][::-1]
+    return ["".join(str(n) if n else "." for n in line) for line in drawn], body.lineage()
+
+
+def test_all_pieces_are_one_body():
+    drawn, lineage = one_body("##.##.# ..##... ##...##")
+    assert drawn == ["11.11.1", "..11...", "11...11"]
+    assert lineage.tracklets == (Tracklet(1, 0, 2),)
+
+
+def test_a_body_that_is_gone_for_a_while_comes_back_as_its_own_child():
+    drawn, lineage = one_body("... ##. ... ... .## .##")
+    assert drawn == ["...", "22.", "...", "...", ".11", ".11"]
+    assert lineage.tracklets == (Tracklet(1, 4, 5, parent=2), Tracklet(2, 1, 1))
+    lineage.check(6)
+
+
+def test_a_body_that_is_never_there():
+    with pytest.raises(TopologyError, match="no cell in any frame"):
+        one_body("... ...")
