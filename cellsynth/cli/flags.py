@@ -17,6 +17,7 @@ from cellsynth.errors import InputError
 
 __all__ = [
     "DeviceFlag",
+    "NoReportFlag",
     "OverwriteFlag",
     "QuietFlag",
     "ResumeFlag",
@@ -51,6 +52,9 @@ def number(text: str | float) -> float:
 
 DeviceFlag = Annotated[
     str, typer.Option("--device", help="auto, cpu or cuda; auto is a GPU where there is one.")
+]
+NoReportFlag = Annotated[
+    bool, typer.Option("--no-report", help="Leave out the report, an HTML page, at the end.")
 ]
 OverwriteFlag = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run wrote there.")

@@ -1,7 +1,8 @@
 """Surfaces of cells small enough for a page: few faces, whole numbers, text.
 
-Surfaces are those of the masks (:func:`~cellsynth.rendering.surface.mesh_of_mask`), so that sets of
-others have them too, thinned out by quadric error metrics: edges go first where the surface is flat.
+Surfaces are those of the masks (:func:`~cellsynth.rendering.surface.mesh_of_mask`), so that sets
+of others have them too, thinned out by quadric error metrics: where the surface is flat, edges go
+first.
 """
 
 from __future__ import annotations
@@ -74,18 +75,21 @@ class _Box:
 def encode_meshes(frames: Sequence[Sequence[tuple[int, Mesh]]]) -> dict[str, Any]:
     """The meshes of a sequence, frame by frame and cell by cell, as JSON has it.
 
-    ``low`` and ``side`` are the box around all of them, x, y, z; ``frames`` lists for each cell its
-    label, vertices and faces: little-endian uint16 in base64, positions as 65535ths of the box.
+    ``low`` and ``side`` are the box around all of them, x, y, z, ``reach`` the distance from its
+    middle to the farthest vertex; ``frames`` lists for each cell its label, vertices and faces:
+    little-endian uint16 in base64, positions as 65535ths of the box.
     """
     every = [mesh.verts for frame in frames for _, mesh in frame]
-    box = _Box(np.zeros(3), np.ones(3))
+    box, reach = _Box(np.zeros(3), np.ones(3)), 1.0
     if every:
         points = np.concatenate(every).astype(np.float64)
         low = points.min(axis=0)
         box = _Box(low, np.maximum(points.max(axis=0) - low, 1e-9))
+        reach = float(np.linalg.norm(points - low - box.side / 2, axis=1).max())
     return {
         "low": [float(f"{value:.6g}") for value in box.low],
         "side": [float(f"{value:.6g}") for value in box.side],
+        "reach": float(f"{max(reach, 1e-9):.6g}"),
         "frames": [[_encoded(label, mesh, box) for label, mesh in frame] for frame in frames],
     }
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import dominate.svg as svg
+from dominate import svg
 from dominate.dom_tag import dom_tag
 
 __all__ = ["Curve", "line_chart", "nice_steps", "number"]
@@ -114,8 +114,8 @@ def line_chart(curves: Sequence[Curve], *, title: str, x_title: str) -> dom_tag:
 def _thinned(curve: Curve) -> Curve:
     """At most so many points as can be seen."""
     step = math.ceil(len(curve.x) / MOST_POINTS)
-    parts = (curve.x, curve.mean, curve.low, curve.high)
-    return Curve(curve.name, curve.series, *(part[::step] for part in parts))
+    parts = (part[::step] for part in (curve.mean, curve.low, curve.high))
+    return Curve(curve.name, curve.series, curve.x[::step], *parts)
 
 
 def _runs(*parts: Gaps) -> list[list[int]]:

@@ -172,8 +172,8 @@ def _check_evaluation(source: SetSource, evaluation: Evaluation) -> None:
         )
     if of_preset != preset:
         raise InputError(
-            f"the evaluation of {source.name} is of one made from preset {of_preset}, now {preset}; "
-            "measure it anew"
+            f"the evaluation of {source.name} is of a set made from preset {of_preset}, now "
+            f"{preset}; measure it anew"
         )
 
 
@@ -189,9 +189,7 @@ def _measures(source: SetSource, evaluation: Evaluation | None) -> Section:
     return Section("measures", "Measures", "Descriptors over time", "", [], f"Not measured: {why}.")
 
 
-def latent_of(
-    source: SetSource, bundle: Bundle | None
-) -> tuple[LatentMap | None, list[str], str]:
+def latent_of(source: SetSource, bundle: Bundle | None) -> tuple[LatentMap | None, list[str], str]:
     """The map, names of the drawn codes, and why there is no map."""
     named = preset_named(source.manifest)
     records: Mapping[str, Any] = source.manifest.get("sequences", {})

@@ -1,12 +1,12 @@
-"""Where drawn codes lie among the learned ones: both on the two axes along which the latter vary."""
+"""Where drawn codes lie among the learned ones, on the two axes along which the latter vary."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-import dominate.svg as svg
 import numpy as np
+from dominate import svg
 from dominate.dom_tag import dom_tag
 from numpy.typing import NDArray
 

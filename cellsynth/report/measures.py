@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dominate.svg as svg
 import dominate.tags as html
+from dominate import svg
 from dominate.dom_tag import dom_tag
 
 from cellsynth.evaluation.models import Descriptor, Distribution, Evaluation, SetMeasures, Test
@@ -109,7 +109,9 @@ def comparison_section(found: Evaluation) -> Section | None:
     sizes = {s.voxel_size_um for one in (found.of, found.against) for s in one.sequences}
     note = ""
     if len(sizes) > 1:
-        note = "Voxels of the two sets differ in size; surfaces of small cells differ by that alone."
+        note = (
+            "Voxels of the two sets differ in size; surfaces of small cells differ by that alone."
+        )
     name = "Compared"
     return Section("compared", name, "Alike or not", about, [table, definitions], note)
 
@@ -119,7 +121,10 @@ def _row(d: Distribution) -> list[str]:
     return [
         TITLES[d.descriptor],
         f"{tests.exchanged.statistic:.3f}",
-        *(_p(test) for test in (tests.exchanged, tests.per_family, tests.worst_frame, tests.pooled)),
+        *(
+            _p(test)
+            for test in (tests.exchanged, tests.per_family, tests.worst_frame, tests.pooled)
+        ),
         " and ".join(map(str, d.independent)),
         " and ".join(map(str, d.values)),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from cellsynth.geometry import Triple
@@ -49,11 +50,6 @@ class ReportSummary:
 
 def sequences_at_the_end(source: SetSource) -> int:
     """How many sequences a brief report looks at; it depends on the set alone."""
-    voxels = 0.0
-    for n, sequence in enumerate(source.sequences):
-        voxels += math.prod(sequence.shape) * sequence.n_frames
-        if voxels > VOXELS_AT_THE_END:
-            break
-    else:
-        return len(source.sequences)
-    return max(1, n, math.ceil(SHARE_AT_THE_END * len(source.sequences)))
+    sizes = (math.prod(sequence.shape) * sequence.n_frames for sequence in source.sequences)
+    few = sum(voxels <= VOXELS_AT_THE_END for voxels in accumulate(sizes))
+    return max(1, few, math.ceil(SHARE_AT_THE_END * len(source.sequences)))

@@ -100,7 +100,7 @@ def page(
             html.p(eyebrow, cls="eyebrow"),
             html.h1(title),
             html.p(lead, cls="lead"),
-            html.ul(*(html.li(html.b(value), name) for name, value in figures), cls="figures"),
+            html.ul(*(html.li(html.b(value), name) for value, name in figures), cls="figures"),
             cls="wrap",
         ),
         html.main(*(section.tag() for section in sections), id="content", cls="wrap"),

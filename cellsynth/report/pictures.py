@@ -147,7 +147,8 @@ class _Frames:
 
     def side(self) -> int:
         """Pixels of the square that shows all its cells."""
-        return math.ceil((1 + 2 * MARGIN) * max(part.stop - part.start for part in self._box()))
+        longest: int = max(part.stop - part.start for part in self._box())
+        return math.ceil((1 + 2 * MARGIN) * longest)
 
     def pictures(self, side: int) -> SequencePictures:
         """Everything cut to squares of one size around the middle of the cells."""
@@ -196,9 +197,7 @@ def _read(
 def _image(sequence: ShownSequence, t: int, canvas: Canvas) -> NDArray[np.float32]:
     image = read_labels(sequence.images[t])  # any whole numbers
     if image.shape[-2:] != sequence.shape[1:]:
-        raise ShapeError(
-            f"{sequence.images[t]} has shape {image.shape}, its mask {sequence.shape}"
-        )
+        raise ShapeError(f"{sequence.images[t]} has shape {image.shape}, its mask {sequence.shape}")
     return shrink(image, canvas)
 
 
@@ -215,7 +214,7 @@ def _cells_in_3d(lineage: Lineage | None) -> tuple[frozenset[int] | None, tuple[
         members.setdefault(founder, []).append(tracklet.label)
     lasting = sorted(
         members,
-        key=lambda founder: (-sum(lineage[m].end - lineage[m].begin + 1 for m in members[founder])),
+        key=lambda founder: -sum(lineage[m].end - lineage[m].begin + 1 for m in members[founder]),
     )[:MOST_CELLS]
     chosen = frozenset(label for founder in lasting for label in members[founder])
     return chosen, (len(lasting), len(members))

@@ -1,10 +1,12 @@
-"""The sections of a report that are pictures: cells in 3D, gallery, latent map, lineages, origin."""
+"""The sections of a report: cells in 3D, gallery, latent map, lineages, origin."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import dominate.tags as html
+from dominate import svg
 from dominate.dom_tag import dom_tag
 
 from cellsynth.report.colours import COLOURS
@@ -48,8 +50,12 @@ def cells_section(source: SetSource, pictures: Pictures) -> Section | None:
     bar = html.div(html.span(), html.i(), id="cells-bar", cls="bar", aria_hidden="true")
     content = [
         html.div(canvas, bar, cls="stage cells-with needs-js"),
-        html.p("This browser has no WebGL, so cells are shown flat, below.", id="cells-without",
-               cls="note", hidden=True),  # fmt: skip
+        html.p(
+            "This browser has no WebGL, so cells are shown flat, below.",
+            id="cells-without",
+            cls="note",
+            hidden=True,
+        ),
         html.p("Cells in 3D need a screen and scripts; their projections are below.", cls="static"),
         _controls("cells", len(meshed[0].frames), picked),
         _hint(),
@@ -136,9 +142,7 @@ def lineage_section(source: SetSource) -> Section | None:
     about += " Time runs to the right, in frames; numbers at the ends are labels."
     if len(trees) > len(chosen):
         about += f" {len(chosen)} of {len(trees)} families."
-    return Section(
-        "lineage", "Lineage", "Lineage", about, [html.div(*drawn, cls="trees")]
-    )
+    return Section("lineage", "Lineage", "Lineage", about, [html.div(*drawn, cls="trees")])
 
 
 def made_section(rows: Sequence[tuple[str, str]], commands: Sequence[str]) -> Section:
@@ -158,7 +162,7 @@ def _told(source: SetSource, pictures: SequencePictures) -> list[str]:
     sequence = next(s for s in source.sequences if s.name == pictures.name)
     found = []
     for t in pictures.frames:
-        text = f"frame {t} of 0 … {sequence.n_frames - 1}"
+        text = f"frame {t} / {sequence.n_frames - 1}"
         if sequence.frame_interval_s is not None:
             text += f" · {_duration(t * sequence.frame_interval_s)}"
         found.append(text)
@@ -176,8 +180,6 @@ def _duration(seconds: float) -> str:
 def _controls(
     key: str, n_frames: int, others: Sequence[dom_tag], told: Sequence[str] = ()
 ) -> dom_tag:
-    import json
-
     what = {"cells": "cells", "gallery": "projections"}[key]
     slider = html.input_(
         id=f"{key}-time",
@@ -224,8 +226,6 @@ def _tile(pictures: SequencePictures, sheet: Sheet, kind: str) -> dom_tag:
 
 
 def _mark(kind: str) -> dom_tag:
-    import dominate.svg as svg
-
     drawn = (
         svg.circle(cx=17, cy=10, r=6, cls="learned")
         if kind == "learned"

@@ -1,4 +1,4 @@
-"""What a report shows: the sequences of a set, their masks, images and lineage, ours or anybody's."""
+"""What a report shows: the sequences of a set with masks, images and lineage, ours or anybody's."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Masks are shown as a lamp beside the viewer would light them: each ray belongs to the cell that
 :func:`~cellsynth.texture.projection.project_labels` gives it to, and is as bright as that cell's
-surface there faces the lamp. Images are their maximum projections. Both lie on square pixels, of one
-size for a whole set, whatever the voxels are.
+surface there faces the lamp. Images are their maximum projections. Both lie on square pixels, of
+one size for a whole set, whatever the voxels are.
 """
 
 from __future__ import annotations
@@ -94,8 +94,7 @@ def project_frame(labels: NDArray[Any], canvas: Canvas) -> NDArray[np.uint8]:
     box = bounding_box(labels, grow=PAD)
     if box is None:
         return picture
-    box = tuple(slice(max(0, s.start), min(s.stop, n)) for s, n in zip(box, labels.shape, strict=True))
-    cells, first = _resampled(labels[box], box, canvas)
+    cells, first = _resampled(labels[box], [part.start for part in box], canvas)
     owner = project_labels(cells)
     depth = _depth(cells, owner)
     numbers = np.zeros(int(owner.max()) + 1, np.int64)
@@ -103,43 +102,51 @@ def project_frame(labels: NDArray[Any], canvas: Canvas) -> NDArray[np.uint8]:
     numbers[present] = [colour_number(int(label)) if label else 0 for label in present]
     drawn = 1 + numbers[owner] * LEVELS + _levels(depth, owner, canvas)
     y, x = first
-    height, width = (min(n, m - at) for n, m, at in zip(owner.shape, picture.shape, first, strict=True))
+    height, width = picture.shape[0] - y, picture.shape[1] - x
     part = np.where(owner > 0, drawn, 0).astype(np.uint8)[:height, :width]
-    picture[y : y + height, x : x + width] = part
+    picture[y : y + len(part), x : x + part.shape[1]] = part
     return picture
 
 
 def _resampled(
-    labels: NDArray[Any], box: tuple[slice, ...], canvas: Canvas
+    labels: NDArray[Any], start: Sequence[int], canvas: Canvas
 ) -> tuple[NDArray[Any], tuple[int, int]]:
-    """A crop of labels on voxels as wide as pixels, and where in the picture it begins."""
+    """A crop of labels on voxels as wide as pixels, and where in the picture it begins.
+
+    Args:
+        labels: The crop.
+        start: Where in the frame it begins, ``(z, y, x)``.
+        canvas: Where to draw.
+    """
     scales = [size / canvas.pixel for size in canvas.voxel]
-    starts = [part.start * scale for part, scale in zip(box, scales, strict=True)]
-    first = math.floor(starts[1]), math.floor(starts[2])
-    flat = labels.shape[0] == 1
+    # Pixels are those of the whole picture, wherever the crop begins: nothing trembles.
+    first = [math.floor(s * scale) for s, scale in zip(start, scales, strict=True)]
+    places = [
+        (f + np.arange(max(1, math.ceil((s + n) * scale - f - 1e-6))) + 0.5) / scale - s
+        for n, s, scale, f in zip(labels.shape, start, scales, first, strict=True)
+    ]
+    if labels.shape[0] == 1:
+        places[0] = np.array([0.5])
     present = np.flatnonzero(np.bincount(labels.ravel()))
     present = present[present > 0]
-    if not flat and min(scales) > 1 and len(present) <= ROUNDED_CELLS:
-        return _rounded(labels, present, scales), first
-    index = []
-    for n, start, scale, origin in zip(labels.shape, starts, scales, (starts[0], *first), strict=True):
-        count = max(1, math.ceil(start - origin + n * scale - 1e-6))
-        at = (origin + np.arange(count) + 0.5 - start) / scale
-        index.append(np.clip(np.floor(at), 0, n - 1).astype(np.int64))
-    if flat:
-        index[0] = index[0][:1]
-    return labels[np.ix_(*index)], first
+    if labels.shape[0] > 1 and min(scales) > 1 and len(present) <= ROUNDED_CELLS:
+        return _rounded(labels, present, places), (first[1], first[2])
+    index = [
+        np.clip(np.floor(at), 0, n - 1).astype(np.int64)
+        for n, at in zip(labels.shape, places, strict=True)
+    ]
+    return labels[np.ix_(*index)], (first[1], first[2])
 
 
 def _rounded(
-    labels: NDArray[Any], present: NDArray[Any], scales: Sequence[float]
+    labels: NDArray[Any], present: NDArray[Any], places: Sequence[NDArray[np.float64]]
 ) -> NDArray[np.uint16]:
     """Labels enlarged, each with the level set of its smoothed mask instead of its voxel faces."""
     made: NDArray[np.uint16] | None = None
     best: NDArray[np.float32] | None = None
     for label in present:
         soft = gaussian_filter((labels == label).astype(np.float32), ROUNDING, mode="nearest")
-        large = _enlarged(soft, scales)
+        large = _enlarged(soft, places)
         if made is None or best is None:
             made, best = np.zeros(large.shape, np.uint16), np.full(large.shape, 0.5, np.float32)
         mine = large >= best
@@ -149,10 +156,12 @@ def _rounded(
     return made
 
 
-def _enlarged(volume: NDArray[np.float32], scales: Sequence[float]) -> NDArray[np.float32]:
-    """``volume`` on finer voxels, linear between the middles of its own."""
-    for axis, (n, scale) in enumerate(zip(volume.shape, scales, strict=True)):
-        at = np.clip((np.arange(math.ceil(n * scale - 1e-6)) + 0.5) / scale - 0.5, 0, n - 1)
+def _enlarged(
+    volume: NDArray[np.float32], places: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float32]:
+    """``volume`` at other places along each axis, linear between the middles of its voxels."""
+    for axis, (n, place) in enumerate(zip(volume.shape, places, strict=True)):
+        at = np.clip(place - 0.5, 0, n - 1)
         below = np.floor(at).astype(np.int64)
         share = (at - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
         low = np.take(volume, below, axis=axis)
@@ -163,12 +172,11 @@ def _enlarged(volume: NDArray[np.float32], scales: Sequence[float]) -> NDArray[n
 
 def _depth(cells: NDArray[Any], owner: NDArray[Any]) -> NDArray[np.float32]:
     """How far along each ray its cell begins, in pixels; nothing where there is no cell."""
-    return np.argmax(cells == owner, axis=0).astype(np.float32) * (owner > 0)
+    first: NDArray[np.float32] = np.argmax(cells == owner, axis=0).astype(np.float32)
+    return first * (owner > 0)
 
 
-def _levels(
-    depth: NDArray[np.float32], owner: NDArray[Any], canvas: Canvas
-) -> NDArray[np.int64]:
+def _levels(depth: NDArray[np.float32], owner: NDArray[Any], canvas: Canvas) -> NDArray[np.int64]:
     """Brightness of each pixel, 0 … LEVELS - 1."""
     there = (owner > 0).astype(np.float32)
     width = max(SMOOTHING_PX, SMOOTHING_VOXELS * max(canvas.voxel) / canvas.pixel)
@@ -183,7 +191,7 @@ def _levels(
     x, y, towards = LAMP
     # The surface rises where its distance falls, so its normal is (∂x, ∂y, 1) of the distance.
     facing = np.maximum((along_x * x + along_y * y + towards) / steep, 0)
-    light = np.clip(AMBIENT + (1.12 - AMBIENT) * facing, 0, 1)
+    light = np.clip(AMBIENT + (1 - AMBIENT) * facing, 0, 1)
     return np.asarray(np.rint(light * (LEVELS - 1)), np.int64)
 
 
@@ -218,7 +226,7 @@ def shrink(image: NDArray[Any], canvas: Canvas) -> NDArray[np.float32]:
         else:
             sums = np.add.reduceat(flat, first, axis=axis)
             counts = np.diff(np.append(first, flat.shape[axis]))
-            flat = sums / counts.reshape((-1, 1) if axis == 0 else (1, -1))
+            flat = (sums / counts.reshape((-1, 1) if axis == 0 else (1, -1))).astype(np.float32)
     return np.asarray(flat, np.float32)
 
 

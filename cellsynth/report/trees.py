@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import dominate.svg as svg
+from dominate import svg
 from dominate.dom_tag import dom_tag
 
 from cellsynth.formats.lineage import Lineage, Tracklet

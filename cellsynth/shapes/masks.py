@@ -119,7 +119,7 @@ def _find(path: Path, kind: str | None) -> list[Found]:
                 f"{path}: not a TIFF file; masks are TIFF, Zarr, HDF5 (.h5) or a CTC folder"
             )
         return [find_tiff(path)]
-    if any((path / name).is_file() for name in _ZARR_FILES):
+    if _is_zarr(path):
         return find_zarr(path)
     for part in (path, path.parent):
         if _CTC_PART.fullmatch(part.name):
@@ -132,12 +132,10 @@ def _find(path: Path, kind: str | None) -> list[Found]:
     tiffs = [file for file in files if is_tiff(file)]
     if tiffs:
         return find_tiff_folder(path, tiffs)
-    zarrs = [file for file in files if any((file / name).is_file() for name in _ZARR_FILES)]
-    if zarrs:
-        return [found for file in zarrs for found in _find_named_zarr(path, file)]
-    hdf5 = [file for file in files if is_hdf5(file)]
-    if hdf5:
-        return [find_hdf5(file) for file in hdf5]
+    others = [f for file in files if _is_zarr(file) for f in _find_named_zarr(path, file)]
+    others = others or [find_hdf5(file) for file in files if is_hdf5(file)]
+    if others:
+        return others
     if (path / "specs.json").is_file():
         raise InputError(
             f"{path}: an experiment of the paper's authors; pass the folder of its .h5 files to "
@@ -147,6 +145,10 @@ def _find(path: Path, kind: str | None) -> list[Found]:
         f"{path}: {'no masks in it' if files else 'an empty folder'}; expected TIFF files, a Zarr, "
         ".h5 files or a Cell Tracking Challenge folder with 01_GT in it"
     )
+
+
+def _is_zarr(path: Path) -> bool:
+    return any((path / name).is_file() for name in _ZARR_FILES)
 
 
 def _find_named_zarr(root: Path, path: Path) -> list[Found]:

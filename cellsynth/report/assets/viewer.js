@@ -37,7 +37,7 @@
       float fill = 0.5 + 0.5 * n.y;
       float gleam = pow(max(dot(n, normalize(vec3(-0.25, 0.38, 1.0))), 0.0), 36.0);
       float rim = pow(1.0 - max(n.z, 0.0), 3.0);
-      vec3 lit = colour * (0.26 + 0.16 * fill + 0.72 * lamp) + vec3(0.20) * gleam;
+      vec3 lit = colour * (0.36 + 0.22 * fill + 0.56 * lamp) + vec3(0.16) * gleam;
       lit = mix(lit, shade, 0.30 * rim);
       lit *= 0.90 + 0.16 * clamp(depth * 2.0, -1.0, 1.0);
       gl_FragColor = vec4(lit, 1.0);
@@ -103,7 +103,7 @@
     const dense = Math.min(devicePixelRatio || 1, 2);
     const width = Math.round(canvas.clientWidth * dense), height = Math.round(canvas.clientHeight * dense);
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
-    const radius = 0.5 * Math.hypot(...sequence.side);
+    const radius = sequence.reach;
     const fit = 0.92 * view.zoom / radius * Math.min(1, width / height);
     const [cy, sy, cp, sp] = [Math.cos(view.yaw), Math.sin(view.yaw), Math.cos(view.pitch), Math.sin(view.pitch)];
     gl.viewport(0, 0, width, height);
