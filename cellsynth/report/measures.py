@@ -32,17 +32,20 @@ DEFINITIONS = (
         "1 where no value of one is reached by the other.",
     ),
     (
-        "p, families exchanged",
+        "p exchanged",
         "The one to trust. Families are dealt out to the two sets anew, and p is the share of "
         "deals in which D is at least as large as here.",
     ),
-    ("p, one mean a family", "One sample a family, blind to what happens within its time."),
     (
-        "p, worst frame",
+        "p per family",
+        "One mean a family is a sample: honest, but blind to what happens within its time.",
+    ),
+    (
+        "p worst frame",
         "The smallest p of all frames, which is small by itself; only where frames agree.",
     ),
     (
-        "p, frames pooled",
+        "p pooled",
         "As in the paper: every frame of every cell as if it were independent of the others. It "
         "believes in too many samples, so it finds differences that are none.",
     ),
@@ -93,8 +96,16 @@ def comparison_section(found: Evaluation) -> Section | None:
     """Kolmogorov-Smirnov tests; None where there is nothing to compare with."""
     if found.samples is None or found.against is None:
         return None
-    head = ["", "D", "p, families exchanged", "p, one mean a family", "p, worst frame",
-            "p, frames pooled", "independent samples", "values"]  # fmt: skip
+    head = [
+        "",
+        "D",
+        "p exchanged",
+        "p per family",
+        "p worst frame",
+        "p pooled",
+        "families",
+        "values",
+    ]
     rows = [_row(d) for d in found.samples.distributions]
     table = scrolling_table("Kolmogorov-Smirnov tests", head, rows)
     definitions = html.dl(cls="defs")
@@ -171,7 +182,7 @@ def _mean_sd(one: SetMeasures, key: Descriptor) -> str:
     overall = one.overall[key]
     if overall.mean is None:
         return "no whole cell"
-    return f"{overall.mean:.4g} ± {overall.sd:.3g}"
+    return f"{number(overall.mean)} ± {number(float(f'{overall.sd:.3g}'))}"
 
 
 def _n_families(one: SetMeasures) -> int:

@@ -28,8 +28,7 @@ def facts(source: SetSource) -> list[tuple[str, str]]:
     rows = [
         ("sequences", f"{len(source.sequences)}"),
         ("frames", _several(str(s.n_frames) for s in source.sequences)),
-        ("voxels (z, y, x)", _several(" × ".join(map(str, s.shape)) for s in source.sequences)),
-        ("voxel size (z, y, x)", _several(_size(s.voxel_size_um) for s in source.sequences)),
+        *_grids(source),
         ("frame interval", _several(_interval(s.frame_interval_s) for s in source.sequences)),
     ]
     preset = preset_named(source.manifest)
@@ -52,6 +51,14 @@ def facts(source: SetSource) -> list[tuple[str, str]]:
     if isinstance(versions, dict):
         rows.append(("made with", ", ".join(f"{name} {v}" for name, v in versions.items())))
     return rows
+
+
+def _grids(source: SetSource) -> list[tuple[str, str]]:
+    """Voxels and their size; of flat sets, pixels."""
+    what, axes, first = ("pixel", "(y, x)", 1) if source.flat else ("voxel", "(z, y, x)", 0)
+    shapes = (" × ".join(map(str, s.shape[first:])) for s in source.sequences)
+    sizes = (_size(s.voxel_size_um and s.voxel_size_um[first:]) for s in source.sequences)
+    return [(f"{what}s {axes}", _several(shapes)), (f"{what} size {axes}", _several(sizes))]
 
 
 def again(source: SetSource) -> list[str]:
@@ -96,7 +103,9 @@ def _grid(options: Mapping[str, Any]) -> list[str]:
     return ["--res", str(shape[0]) if len(set(shape)) == 1 else ",".join(map(str, shape))]
 
 
-def _degrees(radians: list[float]) -> str:
+def _degrees(radians: str | list[float]) -> str:
+    if isinstance(radians, str):
+        return radians
     return ",".join(f"{math.degrees(angle):.10g}" for angle in radians)
 
 
@@ -115,7 +124,7 @@ def _texture(texture: Mapping[str, Any]) -> str:
     return f"{mode}, generator{named}"
 
 
-def _size(size: tuple[float, float, float] | None) -> str:
+def _size(size: tuple[float, ...] | None) -> str:
     return "not known" if size is None else f"{' × '.join(f'{s:.4g}' for s in size)} µm"
 
 

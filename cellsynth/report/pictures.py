@@ -34,7 +34,12 @@ MOST_FRAMES = 30  # of a sequence; of longer ones as many, evenly
 MOST_TILES = 6  # sequences in the gallery
 MOST_MESHED = 3  # sequences in 3D
 MOST_CELLS = 12  # families of a sequence in 3D
-TILE_PX = 176  # of the longer side of a projection, about
+TILE_PX = 176  # of the longer side of a projection, about …
+LARGE_PX = 256  # … and of those of few sequences
+LARGEST = 1.3  # times that, where cells wander farther than three frames tell
+MOST_BYTES = 9_500_000  # of all projections, as text; none but noise comes near
+FEW = 3
+SQUARE = 1.25  # sides that differ by less become a square
 FINEST = 4  # pixels a voxel at most
 MARGIN = 0.04
 
@@ -59,6 +64,11 @@ class SequencePictures:
     images: Sheet | None
     meshes: dict[str, Any] | None
     n_families: tuple[int, int]
+
+    @property
+    def n_bytes(self) -> int:
+        """Of its projections, as text."""
+        return len(self.masks.uri) + (0 if self.images is None else len(self.images.uri))
 
 
 @dataclass(frozen=True)
@@ -102,16 +112,23 @@ def take_pictures(
 
     with ThreadPoolExecutor(cores()) as pool:
         spans = list(pool.map(_span, shown, voxels))
-        pixel = max(max(spans) / TILE_PX, min(min(v[1:]) for v in voxels) / FINEST)
+        side = LARGE_PX if len(shown) <= FEW else TILE_PX
+        pixel = max(max(spans) / side, min(min(v[1:]) for v in voxels) / FINEST)
 
         def one(i: int) -> _Frames:
             canvas = Canvas(pixel, voxels[i], shown[i].shape[1:])
             return _read(shown[i], canvas, meshed=i < MOST_MESHED, tick=tick)
 
         read = list(pool.map(one, range(len(shown))))
-    side = max(frames.side() for frames in read)
+    size = _common_size([frames.size() for frames in read])
+    coarser = math.ceil(max(size) / (LARGEST * side))
+    while True:
+        pictures = tuple(frames.pictures(size, coarser) for frames in read)
+        if sum(one.n_bytes for one in pictures) <= MOST_BYTES:
+            break
+        coarser += 1
     known = all(sequence.voxel_size_um for sequence in shown)
-    return Pictures(tuple(frames.pictures(side) for frames in read), pixel if known else None)
+    return Pictures(pictures, pixel * coarser if known else None)
 
 
 def _span(sequence: ShownSequence, voxel: tuple[float, float, float]) -> float:
@@ -145,29 +162,39 @@ class _Frames:
         box = bounding_box(seen[None]) or tuple(slice(0, n) for n in (1, *seen.shape))
         return box[1:]
 
-    def side(self) -> int:
-        """Pixels of the square that shows all its cells."""
-        longest: int = max(part.stop - part.start for part in self._box())
-        return math.ceil((1 + 2 * MARGIN) * longest)
+    def size(self) -> tuple[int, int]:
+        """Pixels ``(y, x)`` of what shows all its cells."""
+        y, x = (part.stop - part.start for part in self._box())
+        margin = math.ceil(MARGIN * max(y, x))
+        return y + 2 * margin, x + 2 * margin
 
-    def pictures(self, side: int) -> SequencePictures:
-        """Everything cut to squares of one size around the middle of the cells."""
+    def pictures(self, size: tuple[int, int], coarser: int) -> SequencePictures:
+        """Everything cut to one size around the middle of the cells, every so many pixels."""
         middle = [(part.start + part.stop) // 2 for part in self._box()]
+        every = (slice(None, None, coarser),) * 2
         return SequencePictures(
             self.sequence.name,
             self.frames,
-            mask_sheet([_cut(frame, middle, side) for frame in self.masks]),
-            image_sheet([_cut(f, middle, side) for f in self.images]) if self.images else None,
+            mask_sheet([_cut(f, middle, size)[every] for f in self.masks]),
+            image_sheet([_cut(f, middle, size)[every] for f in self.images])
+            if self.images
+            else None,
             None if self.meshes is None else encode_meshes(self.meshes),
             self.n_families,
         )
 
 
-def _cut(frame: NDArray[Any], middle: Sequence[int], side: int) -> NDArray[Any]:
-    """A square around ``middle``; what lies beyond the frame is as dark as its darkest pixel."""
-    cut = np.full((side, side), frame.min(), frame.dtype)
+def _common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """What holds all of these, square if it nearly is."""
+    y, x = max(size[0] for size in sizes), max(size[1] for size in sizes)
+    return (max(y, x), max(y, x)) if max(y, x) < SQUARE * min(y, x) else (y, x)
+
+
+def _cut(frame: NDArray[Any], middle: Sequence[int], size: tuple[int, int]) -> NDArray[Any]:
+    """A part around ``middle``; what lies beyond the frame is as dark as its darkest pixel."""
+    cut = np.full(size, frame.min(), frame.dtype)
     target, source = [], []
-    for n, m in zip(frame.shape, middle, strict=True):
+    for n, m, side in zip(frame.shape, middle, size, strict=True):
         start = m - side // 2
         low, high = max(start, 0), min(start + side, n)
         source.append(slice(low, high))

@@ -56,6 +56,7 @@ def cells_section(source: SetSource, pictures: Pictures) -> Section | None:
             cls="note",
             hidden=True,
         ),
+        html.img(id="cells-paper", cls="paper", alt=""),
         html.p("Cells in 3D need a screen and scripts; their projections are below.", cls="static"),
         _controls("cells", len(meshed[0].frames), picked),
         _hint(),
@@ -92,7 +93,7 @@ def gallery_section(source: SetSource, pictures: Pictures) -> Section:
     if len(source.sequences) > len(pictures.sequences):
         about += f" The first {len(pictures.sequences)} of {len(source.sequences)} sequences."
     content = [
-        html.div(*tiles, cls="gallery"),
+        html.div(*tiles, cls="gallery", style=f"--columns:{min(6, max(3, len(tiles)))}"),
         _controls("gallery", len(longest.frames), choices, _told(source, longest)),
     ]
     return Section("gallery", "Gallery", "Gallery", about, content)
@@ -216,7 +217,7 @@ def _tile(pictures: SequencePictures, sheet: Sheet, kind: str) -> dom_tag:
     frame = html.div(
         picture,
         cls="frame image" if kind == "images" else "frame",
-        style=f"--wide:{100 * sheet.columns}%",
+        style=f"--wide:{100 * sheet.columns}%;--shape:{sheet.size[1]}/{sheet.size[0]}",
         data_frames=str(len(pictures.frames)),
         data_columns=str(sheet.columns),
         data_rows=str(sheet.rows),

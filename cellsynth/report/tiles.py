@@ -141,14 +141,21 @@ def _resampled(
 def _rounded(
     labels: NDArray[Any], present: NDArray[Any], places: Sequence[NDArray[np.float64]]
 ) -> NDArray[np.uint16]:
-    """Labels enlarged, each with the level set of its smoothed mask instead of its voxel faces."""
+    """Labels enlarged, each with a level set of its smoothed mask instead of its voxel faces.
+
+    The level is the one that keeps the number of voxels, so that what is thin stays.
+    """
     made: NDArray[np.uint16] | None = None
     best: NDArray[np.float32] | None = None
     for label in present:
-        soft = gaussian_filter((labels == label).astype(np.float32), ROUNDING, mode="nearest")
-        large = _enlarged(soft, places)
+        mask = labels == label
+        soft = gaussian_filter(mask.astype(np.float32), ROUNDING, mode="nearest")
+        outside = mask.size - int(np.count_nonzero(mask))
+        level = np.partition(soft.ravel(), outside)[outside] if outside else np.float32(0.5)
+        # A share of the level, by which cells that touch are told apart.
+        large = _enlarged(soft, places) / min(level, np.float32(0.5))
         if made is None or best is None:
-            made, best = np.zeros(large.shape, np.uint16), np.full(large.shape, 0.5, np.float32)
+            made, best = np.zeros(large.shape, np.uint16), np.ones(large.shape, np.float32)
         mine = large >= best
         made[mine] = label
         best[mine] = large[mine]

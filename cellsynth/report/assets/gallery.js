@@ -26,10 +26,11 @@
     slider.setAttribute("aria-valuetext", texts[step]);
   }
   function play(on) {
+    const was = playing;
     playing = on;
     button.textContent = on ? "Pause" : "Play";
     button.setAttribute("aria-label", on ? "Pause the projections" : "Play the projections");
-    if (on) requestAnimationFrame(tick);
+    if (on && !was) requestAnimationFrame(tick);
   }
   function tick(now) {
     if (!playing) return;

@@ -33,11 +33,11 @@
     varying vec3 facing; varying float depth;
     void main() {
       vec3 n = normalize(facing);
-      float lamp = max(dot(n, normalize(vec3(-0.45, 0.65, 0.75))), 0.0);
+      float lamp = max(dot(n, normalize(vec3(-0.30, 0.50, 0.80))), 0.0);
       float fill = 0.5 + 0.5 * n.y;
-      float gleam = pow(max(dot(n, normalize(vec3(-0.25, 0.38, 1.0))), 0.0), 36.0);
+      float gleam = pow(max(dot(n, normalize(vec3(-0.16, 0.27, 1.0))), 0.0), 36.0);
       float rim = pow(1.0 - max(n.z, 0.0), 3.0);
-      vec3 lit = colour * (0.36 + 0.22 * fill + 0.56 * lamp) + vec3(0.16) * gleam;
+      vec3 lit = colour * (0.34 + 0.24 * fill + 0.58 * lamp) + vec3(0.16) * gleam;
       lit = mix(lit, shade, 0.30 * rim);
       lit *= 0.90 + 0.16 * clamp(depth * 2.0, -1.0, 1.0);
       gl_FragColor = vec4(lit, 1.0);
@@ -94,7 +94,7 @@
     return (sequence.built[frame] ??= sequence.frames[frame].map((cell) => built(sequence, cell)));
   }
 
-  const view = { sequence: 0, frame: 0, yaw: 0.5, pitch: 0.35, zoom: 1 };
+  const view = { sequence: 0, frame: 0, yaw: -0.45, pitch: 0.3, zoom: 1 };
   let playing = false, turning = false, seen = true, before = 0, waiting = false;
 
   function drawn() {
@@ -152,12 +152,12 @@
     show(Math.min(view.frame, Number(slider.max)));
   }
   function play(on) {
-    const still = !playing && !turning;
+    const was = playing;
     playing = on && Number(slider.max) > 0;
     button.textContent = playing ? "Pause" : "Play";
     button.setAttribute("aria-label", playing ? "Pause the cells" : "Play the cells");
     if (!playing) turning = false;
-    if (playing && still) requestAnimationFrame(tick);
+    if (playing && !was) requestAnimationFrame(tick);
   }
   function tick(now) {
     if (!playing) return;
@@ -229,6 +229,13 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   new ResizeObserver(draw).observe(canvas);
   new IntersectionObserver((entries) => { seen = entries.some((e) => e.isIntersecting); }).observe(canvas);
+  // Paper shows the cells as they stand.
+  addEventListener("beforeprint", () => {
+    drawn();
+    const paper = document.getElementById("cells-paper");
+    paper.src = canvas.toDataURL("image/png");
+    paper.alt = `${canvas.getAttribute("aria-label").split(".")[0]}, ${told.textContent}`;
+  });
   pick(0);
   turning = !calm;
   play(!calm);
