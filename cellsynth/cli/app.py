@@ -21,6 +21,7 @@ from cellsynth.cli.generate import generate
 from cellsynth.cli.latent import latent
 from cellsynth.cli.phantom import phantom
 from cellsynth.cli.presets import presets
+from cellsynth.cli.report import report
 from cellsynth.cli.texture import texture
 from cellsynth.cli.train_preset import train_preset
 from cellsynth.cli.train_texture import train_texture
@@ -43,6 +44,7 @@ app.command()(texture)
 app.command("train-preset")(train_preset)
 app.command("train-texture")(train_texture)
 app.command()(evaluate)
+app.command()(report)
 app.command()(fit)
 app.add_typer(presets, name="presets")
 app.command()(phantom)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DeviceFlag",
+    "NoReportFlag",
     "OverwriteFlag",
     "QuietFlag",
     "ResumeFlag",
@@ -56,6 +57,9 @@ def number(text: str | float) -> float:
 
 DeviceFlag = Annotated[
     str, typer.Option("--device", help="auto, cpu or cuda; auto is a GPU where there is one.")
+]
+NoReportFlag = Annotated[
+    bool, typer.Option("--no-report", help="Leave out the report, an HTML page, at the end.")
 ]
 OverwriteFlag = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run wrote there.")

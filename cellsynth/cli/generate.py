@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cellsynth.cli.console import FrameProgress, Printer, Progress, interruptible, quoted
+from cellsynth.cli.ending import report_set_at_the_end
 from cellsynth.cli.flags import (
     DeviceFlag,
+    NoReportFlag,
     OverwriteFlag,
     QuietFlag,
     ResumeFlag,
@@ -83,6 +85,7 @@ def generate(
     device: DeviceFlag = "auto",
     resume: ResumeFlag = False,
     overwrite: OverwriteFlag = False,
+    no_report: NoReportFlag = False,
     quiet: QuietFlag = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be made, and make nothing.")
@@ -146,6 +149,10 @@ def generate(
             resume=resume,
             overwrite=overwrite,
             on_event=shown.event,
+        )
+    if not no_report:
+        report_set_at_the_end(
+            out, made=summary.made, workers=flags.workers, printer=printer, quiet=quiet
         )
     printer.last(_told(summary, options))
 

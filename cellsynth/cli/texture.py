@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.ending import report_set_at_the_end
 from cellsynth.cli.flags import (
     DeviceFlag,
+    NoReportFlag,
     OverwriteFlag,
     QuietFlag,
     ResumeFlag,
@@ -65,6 +67,7 @@ def texture(
     device: DeviceFlag = "auto",
     resume: ResumeFlag = False,
     overwrite: OverwriteFlag = False,
+    no_report: NoReportFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Give a data set of masks images as a microscope would take them.
@@ -113,6 +116,10 @@ def texture(
             resume=resume,
             overwrite=overwrite,
             on_event=shown.event,
+        )
+    if not no_report:
+        report_set_at_the_end(
+            summary.out, made=summary.made, workers=flags.workers, printer=printer, quiet=quiet
         )
     printer.last(_told(summary))
 

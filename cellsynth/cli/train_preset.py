@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.ending import report_preset_at_the_end
 from cellsynth.cli.flags import (
     DeviceFlag,
+    NoReportFlag,
     OverwriteFlag,
     QuietFlag,
     ResumeFlag,
@@ -35,7 +37,7 @@ __all__ = ["train_preset"]
 DEFAULT_BUDGET = "20m"
 # Left-out tracks that are named one by one.
 NAMED = 20
-PASSING = ("--resume", "--overwrite", "--keep", "--quiet")
+PASSING = ("--resume", "--overwrite", "--keep", "--no-report", "--quiet")
 STAGES = {
     "read": "reading masks",
     "distances": "measuring distances",
@@ -137,6 +139,7 @@ def train_preset(
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the working folder in place.")
     ] = False,
+    no_report: NoReportFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Learn a preset from segmentation masks of living cells.
@@ -225,7 +228,12 @@ def train_preset(
         )
     # Of torchrun's processes the first tells.
     if summary is not None:
-        _print_summary(Printer(quiet), summary)
+        printer = Printer(quiet)
+        if not no_report:
+            report_preset_at_the_end(
+                summary.bundle.folder, device=device, printer=printer, quiet=quiet
+            )
+        _print_summary(printer, summary)
 
 
 class _Shown:

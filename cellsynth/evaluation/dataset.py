@@ -44,6 +44,7 @@ class EvaluateOptions:
             where both sets lie on the same grid.
         exchanges: Times that families are dealt out anew to test whether distributions differ.
         seed: Of that.
+        sequences: How many sequences of the set to measure, the first ones; None is all.
     """
 
     voxel_size_um: Triple | None = None
@@ -53,6 +54,7 @@ class EvaluateOptions:
     overlap: bool = True
     exchanges: int = 999
     seed: int = 0
+    sequences: int | None = None
 
 
 def evaluate_dataset(
@@ -84,7 +86,10 @@ def evaluate_dataset(
         raise InputError(f"workers must be at least 1, got {workers}")
     if options.exchanges < 1:
         raise InputError(f"exchanges must be at least 1, got {options.exchanges}")
+    if options.sequences is not None and options.sequences < 1:
+        raise InputError(f"sequences must be at least 1, got {options.sequences}")
     mine = _open(folder, options.voxel_size_um, options.kind, "--voxel-size")
+    mine = mine[: options.sequences]
     other: list[MaskSequence] = []
     if against is not None:
         size, kind = options.against_voxel_size_um, options.against_kind

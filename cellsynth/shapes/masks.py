@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +55,7 @@ def open_masks(
               frames of one sequence, in the order of the numbers in their names;
             - a Zarr array ``(t, z, y, x)``, a group of them, or an OME-Zarr (0.4, 0.5) label
               image or image with labels;
+            - a folder of such Zarrs, as ``cellsynth generate --format ome-zarr`` makes;
             - a training file of the paper's authors (HDF5), or a folder of them, a sequence each.
         voxel_size_um: ``(z, y, x)`` in µm. ``None``: what the file says, else 1 µm.
         frame_interval_s: Seconds between frames. ``None``: what the file says, else 60 s.
@@ -117,7 +119,7 @@ def _find(path: Path, kind: str | None) -> list[Found]:
                 f"{path}: not a TIFF file; masks are TIFF, Zarr, HDF5 (.h5) or a CTC folder"
             )
         return [find_tiff(path)]
-    if any((path / name).is_file() for name in _ZARR_FILES):
+    if _is_zarr(path):
         return find_zarr(path)
     for part in (path, path.parent):
         if _CTC_PART.fullmatch(part.name):
@@ -130,9 +132,10 @@ def _find(path: Path, kind: str | None) -> list[Found]:
     tiffs = [file for file in files if is_tiff(file)]
     if tiffs:
         return find_tiff_folder(path, tiffs)
-    hdf5 = [file for file in files if is_hdf5(file)]
-    if hdf5:
-        return [find_hdf5(file) for file in hdf5]
+    others = [f for file in files if _is_zarr(file) for f in _find_named_zarr(path, file)]
+    others = others or [find_hdf5(file) for file in files if is_hdf5(file)]
+    if others:
+        return others
     if (path / "specs.json").is_file():
         raise InputError(
             f"{path}: an experiment of the paper's authors; pass the folder of its .h5 files to "
@@ -142,6 +145,19 @@ def _find(path: Path, kind: str | None) -> list[Found]:
         f"{path}: {'no masks in it' if files else 'an empty folder'}; expected TIFF files, a Zarr, "
         ".h5 files or a Cell Tracking Challenge folder with 01_GT in it"
     )
+
+
+def _is_zarr(path: Path) -> bool:
+    return any((path / name).is_file() for name in _ZARR_FILES)
+
+
+def _find_named_zarr(root: Path, path: Path) -> list[Found]:
+    """The masks of one of several Zarrs; of a single one its name is the sequence's."""
+    name = f"{root.resolve().name}/{path.name.removesuffix('.zarr').removesuffix('.ome')}"
+    found = find_zarr(path)
+    if len(found) == 1:
+        return [replace(found[0], name=name)]
+    return [replace(f, name=f"{name}-{f.name.rsplit('/', 1)[-1]}") for f in found]
 
 
 def _find_ctc(sequence: CTCSequence) -> Found:

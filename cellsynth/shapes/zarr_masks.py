@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from cellsynth.errors import FormatError, InputError, MissingError
+from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.geometry import Triple
 from cellsynth.shapes.mask_sequence import Found
 
@@ -85,7 +87,17 @@ def _find_multiscale(group: zarr.Group, multiscale: dict[str, Any], name: str) -
     letters = "".join(str(axis["name"]).lower() for axis in axes)
     units = [str(axis.get("unit", "")).lower() for axis in axes]
     by_letter = dict(zip(letters, zip(scale.tolist(), units, strict=True), strict=True))
-    return _found(array, name, letters, _voxel_size_um(by_letter), _interval_s(by_letter))
+    found = _found(array, name, letters, _voxel_size_um(by_letter), _interval_s(by_letter))
+    return replace(found, lineage=_lineage(_ome(group).get("image-label")))
+
+
+def _lineage(image_label: Any) -> Lineage | None:
+    """The lineage that :mod:`cellsynth.formats.ome_zarr` puts into a label image's properties."""
+    properties = image_label.get("properties") if isinstance(image_label, dict) else None
+    keys = ("label-value", "begin", "end", "parent")
+    if not properties or not all(isinstance(p.get(key), int) for p in properties for key in keys):
+        return None
+    return Lineage(tuple(Tracklet(*(p[key] for key in keys)) for p in properties))
 
 
 def _voxel_size_um(axes: dict[str, tuple[float, str]]) -> Triple | None:

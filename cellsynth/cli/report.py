@@ -1,0 +1,131 @@
+"""``cellsynth report``: one page that shows a data set and what is known of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.flags import (
+    OverwriteFlag,
+    QuietFlag,
+    VoxelSizeFlag,
+    exclude,
+    judged,
+    parse_numbers,
+    parse_voxel_size,
+    whole_number,
+)
+from cellsynth.errors import InputError
+
+__all__ = ["report"]
+
+
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="SET", help="A data set, ours or anybody's; or a preset.")
+    ],
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="REAL", help="Masks to compare with; any that train-preset takes."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File to write.  [default: SET/report.html, or NAME-report.html here]",
+        ),
+    ] = None,
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What evaluate --json wrote, so that nothing is measured twice."
+        ),
+    ] = None,
+    voxel_size: VoxelSizeFlag = None,
+    against_voxel_size: Annotated[
+        str | None, typer.Option(metavar="UM", help="That of REAL.")
+    ] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Masks of a CTC folder: TRA, SEG or ST.  [default: the first there is]"),
+    ] = None,
+    against_kind: Annotated[str | None, typer.Option(help="The same, of REAL.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Name, folder or zip of a preset.  [default: that of SET]"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole_number,
+            metavar="N",
+            help="Processes; never changes the result.  [default: one per core]",
+        ),
+    ] = None,
+    overwrite: OverwriteFlag = False,
+    quiet: QuietFlag = False,
+) -> None:
+    """Show a data set in a browser: cells in 3D, projections, measures, lineage, origin.
+
+    cellsynth report celegans-384 --against my-masks
+    """
+    from cellsynth.cli.models import EvaluateFlags
+
+    exclude("--against", "--evaluation", against is not None and evaluation is not None)
+    flags = judged(
+        EvaluateFlags,
+        "report",
+        {
+            "voxel_size": parse_voxel_size(voxel_size),
+            "against_voxel_size": None
+            if against_voxel_size is None
+            else parse_numbers("--against-voxel-size", against_voxel_size, float, "1.0,0.09,0.09"),
+            "kind": kind,
+            "against_kind": against_kind,
+            "workers": workers,
+        },
+    )
+    if against is None and (flags.against_voxel_size or flags.against_kind):
+        raise InputError("--against-voxel-size and --against-kind are of --against; give that too")
+
+    from cellsynth.evaluation.files import read_evaluation
+    from cellsynth.presets.bundle import PRESET
+    from cellsynth.presets.catalogue import find_preset
+    from cellsynth.report import dataset
+    from cellsynth.report.options import ReportOptions
+    from cellsynth.report.preset import report_preset
+
+    with Progress(quiet) as progress, interruptible(lambda: "what it is of was only read"):
+
+        def show(stage: str, done: int, total: int) -> None:
+            progress.update(stage, done, total)
+
+        if (folder / PRESET).is_file() or folder.suffix == ".zip":
+            summary = report_preset(
+                find_preset(folder), out=out, overwrite=overwrite, on_progress=show
+            )
+        else:
+            summary = dataset.report_dataset(
+                folder,
+                ReportOptions(
+                    voxel_size_um=flags.voxel_size,
+                    against_voxel_size_um=flags.against_voxel_size,
+                    kind=flags.kind,
+                    against_kind=flags.against_kind,
+                ),
+                out=out,
+                against=against,
+                evaluation=None if evaluation is None else read_evaluation(evaluation),
+                bundle=None if preset is None else find_preset(preset),
+                workers=flags.workers,
+                overwrite=overwrite,
+                on_progress=show,
+            )
+    n = summary.sequences
+    Printer(quiet).last(
+        f"wrote the report of {n} sequence{'s' * (n != 1)} to {quoted(summary.out)}, "
+        f"{summary.n_bytes / 1e6:.1f} MB; next: open it in a browser"
+    )

@@ -1,0 +1,259 @@
+"""Each sequence read once: its projections for the gallery, its cells in 3D."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cellsynth.errors import ShapeError
+from cellsynth.formats.lineage import Lineage
+from cellsynth.formats.making import cores
+from cellsynth.formats.mesh_files import Mesh
+from cellsynth.formats.tiff_reading import read_labels
+from cellsynth.report.cell_meshes import FACES, FEWEST_FACES, cell_mesh, encode_meshes
+from cellsynth.report.source import ShownSequence
+from cellsynth.report.tiles import (
+    Canvas,
+    Sheet,
+    image_sheet,
+    mask_sheet,
+    project_frame,
+    shrink,
+)
+from cellsynth.shapes.cell_mask import bounding_box
+
+__all__ = ["MOST_FRAMES", "Pictures", "SequencePictures", "frames_shown", "take_pictures"]
+
+MOST_FRAMES = 30  # of a sequence; of longer ones as many, evenly
+MOST_TILES = 6  # sequences in the gallery
+MOST_MESHED = 3  # sequences in 3D
+MOST_CELLS = 12  # families of a sequence in 3D
+TILE_PX = 176  # of the longer side of a projection, about …
+LARGE_PX = 256  # … and of those of few sequences
+LARGEST = 1.3  # times that, where cells wander farther than three frames tell
+MOST_BYTES = 9_500_000  # of all projections, as text; none but noise comes near
+FEW = 3
+SQUARE = 1.25  # sides that differ by less become a square
+FINEST = 4  # pixels a voxel at most
+MARGIN = 0.04
+
+
+@dataclass(frozen=True)
+class SequencePictures:
+    """Pictures of one sequence.
+
+    Attributes:
+        name: Of the sequence.
+        frames: Numbers of the frames that are shown.
+        masks: Projections of the masks.
+        images: Projections of the images, where it has them.
+        meshes: Cells in 3D, see :func:`~cellsynth.report.cell_meshes.encode_meshes`; None where
+            they are not shown.
+        n_families: Families in 3D, and families in all.
+    """
+
+    name: str
+    frames: tuple[int, ...]
+    masks: Sheet
+    images: Sheet | None
+    meshes: dict[str, Any] | None
+    n_families: tuple[int, int]
+
+    @property
+    def n_bytes(self) -> int:
+        """Of its projections, as text."""
+        return len(self.masks.uri) + (0 if self.images is None else len(self.images.uri))
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of a set.
+
+    Attributes:
+        sequences: Those that are shown.
+        pixel_um: Side of a pixel of the projections; None where nobody tells how large a voxel is.
+    """
+
+    sequences: tuple[SequencePictures, ...]
+    pixel_um: float | None
+
+
+def frames_shown(n_frames: int) -> tuple[int, ...]:
+    """Numbers of the frames to show, the first and the last among them."""
+    wanted = np.linspace(0, n_frames - 1, min(n_frames, MOST_FRAMES))
+    return tuple(np.rint(wanted).astype(int).tolist())
+
+
+def take_pictures(
+    sequences: Sequence[ShownSequence], on_progress: Callable[[int, int], None] | None = None
+) -> Pictures:
+    """Pictures of the first sequences; all projections have one scale.
+
+    Args:
+        sequences: What may be shown.
+        on_progress: Called with frames read and frames in all.
+    """
+    shown = sequences[:MOST_TILES]
+    voxels = [sequence.voxel_size_um or (1.0, 1.0, 1.0) for sequence in shown]
+    total = sum(len(frames_shown(sequence.n_frames)) for sequence in shown)
+    done = 0
+
+    def tick() -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress(min(done, total), total)
+
+    with ThreadPoolExecutor(cores()) as pool:
+        spans = list(pool.map(_span, shown, voxels))
+        side = LARGE_PX if len(shown) <= FEW else TILE_PX
+        pixel = max(max(spans) / side, min(min(v[1:]) for v in voxels) / FINEST)
+
+        def one(i: int) -> _Frames:
+            canvas = Canvas(pixel, voxels[i], shown[i].shape[1:])
+            return _read(shown[i], canvas, meshed=i < MOST_MESHED, tick=tick)
+
+        read = list(pool.map(one, range(len(shown))))
+    size = _common_size([frames.size() for frames in read])
+    coarser = math.ceil(max(size) / (LARGEST * side))
+    while True:
+        pictures = tuple(frames.pictures(size, coarser) for frames in read)
+        if sum(one.n_bytes for one in pictures) <= MOST_BYTES:
+            break
+        coarser += 1
+    known = all(sequence.voxel_size_um for sequence in shown)
+    return Pictures(pictures, pixel * coarser if known else None)
+
+
+def _span(sequence: ShownSequence, voxel: tuple[float, float, float]) -> float:
+    """The longer side of what its cells take up, as far as three of its frames tell."""
+    boxes = [
+        box
+        for t in sorted({0, sequence.n_frames // 2, sequence.n_frames - 1})
+        if (box := bounding_box(sequence.labels(t))) is not None
+    ]
+    spans = [
+        (max(box[axis].stop for box in boxes) - min(box[axis].start for box in boxes)) * voxel[axis]
+        for axis in (1, 2)
+        if boxes
+    ]
+    return max(spans, default=max(sequence.shape[1] * voxel[1], sequence.shape[2] * voxel[2]))
+
+
+@dataclass(frozen=True)
+class _Frames:
+    """Projections of whole frames, of which only the part with cells will be shown."""
+
+    sequence: ShownSequence
+    frames: tuple[int, ...]
+    masks: list[NDArray[np.uint8]]
+    images: list[NDArray[np.float32]]
+    meshes: list[list[tuple[int, Mesh]]] | None
+    n_families: tuple[int, int]
+
+    def _box(self) -> tuple[slice, ...]:
+        seen = np.any(np.stack(self.masks) > 0, axis=0)
+        box = bounding_box(seen[None]) or tuple(slice(0, n) for n in (1, *seen.shape))
+        return box[1:]
+
+    def size(self) -> tuple[int, int]:
+        """Pixels ``(y, x)`` of what shows all its cells."""
+        y, x = (part.stop - part.start for part in self._box())
+        margin = math.ceil(MARGIN * max(y, x))
+        return y + 2 * margin, x + 2 * margin
+
+    def pictures(self, size: tuple[int, int], coarser: int) -> SequencePictures:
+        """Everything cut to one size around the middle of the cells, every so many pixels."""
+        middle = [(part.start + part.stop) // 2 for part in self._box()]
+        every = (slice(None, None, coarser),) * 2
+        return SequencePictures(
+            self.sequence.name,
+            self.frames,
+            mask_sheet([_cut(f, middle, size)[every] for f in self.masks]),
+            image_sheet([_cut(f, middle, size)[every] for f in self.images])
+            if self.images
+            else None,
+            None if self.meshes is None else encode_meshes(self.meshes),
+            self.n_families,
+        )
+
+
+def _common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """What holds all of these, square if it nearly is."""
+    y, x = max(size[0] for size in sizes), max(size[1] for size in sizes)
+    return (max(y, x), max(y, x)) if max(y, x) < SQUARE * min(y, x) else (y, x)
+
+
+def _cut(frame: NDArray[Any], middle: Sequence[int], size: tuple[int, int]) -> NDArray[Any]:
+    """A part around ``middle``; what lies beyond the frame is as dark as its darkest pixel."""
+    cut = np.full(size, frame.min(), frame.dtype)
+    target, source = [], []
+    for n, m, side in zip(frame.shape, middle, size, strict=True):
+        start = m - side // 2
+        low, high = max(start, 0), min(start + side, n)
+        source.append(slice(low, high))
+        target.append(slice(low - start, high - start))
+    cut[tuple(target)] = frame[tuple(source)]
+    return cut
+
+
+def _read(
+    sequence: ShownSequence, canvas: Canvas, *, meshed: bool, tick: Callable[[], None]
+) -> _Frames:
+    frames = frames_shown(sequence.n_frames)
+    masks, images = [], []
+    meshes: list[list[tuple[int, Mesh]]] = []
+    wanted, n_families = _cells_in_3d(sequence.lineage)
+    for t in frames:
+        labels = sequence.labels(t)
+        masks.append(project_frame(labels, canvas))
+        if len(sequence.images) and all(at in sequence.images for at in frames):
+            images.append(_image(sequence, t, canvas))
+        if meshed and not sequence.flat:
+            meshes.append(_meshes(labels, sequence.voxel_size_um or (1.0, 1.0, 1.0), wanted))
+        tick()
+    return _Frames(sequence, frames, masks, images, meshes or None, n_families)
+
+
+def _image(sequence: ShownSequence, t: int, canvas: Canvas) -> NDArray[np.float32]:
+    image = read_labels(sequence.images[t])  # any whole numbers
+    if image.shape[-2:] != sequence.shape[1:]:
+        raise ShapeError(f"{sequence.images[t]} has shape {image.shape}, its mask {sequence.shape}")
+    return shrink(image, canvas)
+
+
+def _cells_in_3d(lineage: Lineage | None) -> tuple[frozenset[int] | None, tuple[int, int]]:
+    """Labels of the families that last longest; None, all there are, where nobody tells."""
+    if lineage is None:
+        return None, (0, 0)
+    members: dict[int, list[int]] = {}
+    for tracklet in lineage.tracklets:
+        founder = next(
+            (n for n in lineage.line(tracklet.label) if n in lineage and not lineage[n].parent),
+            tracklet.label,
+        )
+        members.setdefault(founder, []).append(tracklet.label)
+    lasting = sorted(
+        members,
+        key=lambda founder: -sum(lineage[m].end - lineage[m].begin + 1 for m in members[founder]),
+    )[:MOST_CELLS]
+    chosen = frozenset(label for founder in lasting for label in members[founder])
+    return chosen, (len(lasting), len(members))
+
+
+def _meshes(
+    labels: NDArray[Any], voxel: tuple[float, float, float], wanted: frozenset[int] | None
+) -> list[tuple[int, Mesh]]:
+    present = np.flatnonzero(np.bincount(labels.ravel())).tolist()
+    cells = [n for n in present if n and (wanted is None or n in wanted)]
+    if wanted is None:
+        cells = cells[:MOST_CELLS]
+    faces = max(FEWEST_FACES, FACES // max(1, len(cells)))
+    found = ((label, cell_mesh(labels, label, voxel, faces=faces)) for label in cells)
+    return [(label, mesh) for label, mesh in found if mesh is not None]

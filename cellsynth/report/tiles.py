@@ -1,0 +1,266 @@
+"""Projections of a sequence's frames, side by side on one sheet that a page animates.
+
+Masks are shown as a lamp beside the viewer would light them: each ray belongs to the cell that
+:func:`~cellsynth.texture.projection.project_labels` gives it to, and is as bright as that cell's
+surface there faces the lamp. Images are their maximum projections. Both lie on square pixels, of
+one size for a whole set, whatever the voxels are.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+
+from cellsynth.geometry import Triple
+from cellsynth.report.colours import COLOURS, colour_number
+from cellsynth.shapes.cell_mask import bounding_box
+from cellsynth.texture.projection import project_image, project_labels
+
+__all__ = ["Canvas", "Sheet", "image_sheet", "mask_sheet", "project_frame", "shrink"]
+
+LEVELS = 20  # of brightness: with twelve colours and none, what a palette of 256 holds
+LAMP = (-0.42, -0.52, 0.74)  # direction: x, y, towards the viewer
+AMBIENT = 0.3
+SMOOTHING_PX = 1.4  # of the surface at least, without which every slice is a step
+SMOOTHING_VOXELS = 0.9  # and no less than this …
+WIDEST_PX = 3.5  # … up to here
+WINDOW = (0.5, 99.8)  # percentiles of an image that are shown black and white
+QUALITY = 82
+COLUMNS = 6
+# Masks coarser than a picture are drawn rounded off; more cells than this would take too long.
+ROUNDED_CELLS = 16
+ROUNDING = 0.8  # voxels, standard deviation
+PAD = 2  # voxels around them, for what is rounded off outwards
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """Where projections are drawn.
+
+    Attributes:
+        pixel: Side of a pixel, in the unit of `voxel`.
+        voxel: ``(z, y, x)``.
+        shape: Voxels ``(y, x)`` of a frame.
+    """
+
+    pixel: float
+    voxel: Triple
+    shape: tuple[int, int]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Pixels ``(y, x)`` of a whole frame."""
+        _, y, x = self.voxel
+        return (
+            max(1, math.ceil(self.shape[0] * y / self.pixel - 1e-6)),
+            max(1, math.ceil(self.shape[1] * x / self.pixel - 1e-6)),
+        )
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Frames of one sequence on one picture, row after row.
+
+    Attributes:
+        uri: The picture as a ``data:`` address.
+        columns: Frames in a row.
+        rows: Rows.
+        size: Pixels ``(y, x)`` of a frame.
+    """
+
+    uri: str
+    columns: int
+    rows: int
+    size: tuple[int, int]
+
+
+def project_frame(labels: NDArray[Any], canvas: Canvas) -> NDArray[np.uint8]:
+    """A mask as seen along z: ``(y, x)``, 0 where there is no cell, else colour and brightness.
+
+    Args:
+        labels: ``(z, y, x)``.
+        canvas: Where to draw.
+    """
+    picture = np.zeros(canvas.size, np.uint8)
+    box = bounding_box(labels, grow=PAD)
+    if box is None:
+        return picture
+    cells, first = _resampled(labels[box], [part.start for part in box], canvas)
+    owner = project_labels(cells)
+    depth = _depth(cells, owner)
+    numbers = np.zeros(int(owner.max()) + 1, np.int64)
+    present = np.flatnonzero(np.bincount(owner.ravel()))
+    numbers[present] = [colour_number(int(label)) if label else 0 for label in present]
+    drawn = 1 + numbers[owner] * LEVELS + _levels(depth, owner, canvas)
+    y, x = first
+    height, width = picture.shape[0] - y, picture.shape[1] - x
+    part = np.where(owner > 0, drawn, 0).astype(np.uint8)[:height, :width]
+    picture[y : y + len(part), x : x + part.shape[1]] = part
+    return picture
+
+
+def _resampled(
+    labels: NDArray[Any], start: Sequence[int], canvas: Canvas
+) -> tuple[NDArray[Any], tuple[int, int]]:
+    """A crop of labels on voxels as wide as pixels, and where in the picture it begins.
+
+    Args:
+        labels: The crop.
+        start: Where in the frame it begins, ``(z, y, x)``.
+        canvas: Where to draw.
+    """
+    scales = [size / canvas.pixel for size in canvas.voxel]
+    # Pixels are those of the whole picture, wherever the crop begins: nothing trembles.
+    first = [math.floor(s * scale) for s, scale in zip(start, scales, strict=True)]
+    places = [
+        (f + np.arange(max(1, math.ceil((s + n) * scale - f - 1e-6))) + 0.5) / scale - s
+        for n, s, scale, f in zip(labels.shape, start, scales, first, strict=True)
+    ]
+    if labels.shape[0] == 1:
+        places[0] = np.array([0.5])
+    present = np.flatnonzero(np.bincount(labels.ravel()))
+    present = present[present > 0]
+    if labels.shape[0] > 1 and min(scales) > 1 and len(present) <= ROUNDED_CELLS:
+        return _rounded(labels, present, places), (first[1], first[2])
+    index = [
+        np.clip(np.floor(at), 0, n - 1).astype(np.int64)
+        for n, at in zip(labels.shape, places, strict=True)
+    ]
+    return labels[np.ix_(*index)], (first[1], first[2])
+
+
+def _rounded(
+    labels: NDArray[Any], present: NDArray[Any], places: Sequence[NDArray[np.float64]]
+) -> NDArray[np.uint16]:
+    """Labels enlarged, each with a level set of its smoothed mask instead of its voxel faces.
+
+    The level is the one that keeps the number of voxels, so that what is thin stays.
+    """
+    made: NDArray[np.uint16] | None = None
+    best: NDArray[np.float32] | None = None
+    for label in present:
+        mask = labels == label
+        soft = gaussian_filter(mask.astype(np.float32), ROUNDING, mode="nearest")
+        outside = mask.size - int(np.count_nonzero(mask))
+        level = np.partition(soft.ravel(), outside)[outside] if outside else np.float32(0.5)
+        # A share of the level, by which cells that touch are told apart.
+        large = _enlarged(soft, places) / min(level, np.float32(0.5))
+        if made is None or best is None:
+            made, best = np.zeros(large.shape, np.uint16), np.ones(large.shape, np.float32)
+        mine = large >= best
+        made[mine] = label
+        best[mine] = large[mine]
+    assert made is not None
+    return made
+
+
+def _enlarged(
+    volume: NDArray[np.float32], places: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float32]:
+    """``volume`` at other places along each axis, linear between the middles of its voxels."""
+    for axis, (n, place) in enumerate(zip(volume.shape, places, strict=True)):
+        at = np.clip(place - 0.5, 0, n - 1)
+        below = np.floor(at).astype(np.int64)
+        share = (at - below).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        low = np.take(volume, below, axis=axis)
+        high = np.take(volume, np.minimum(below + 1, n - 1), axis=axis)
+        volume = low + (high - low) * share
+    return volume
+
+
+def _depth(cells: NDArray[Any], owner: NDArray[Any]) -> NDArray[np.float32]:
+    """How far along each ray its cell begins, in pixels; nothing where there is no cell."""
+    first: NDArray[np.float32] = np.argmax(cells == owner, axis=0).astype(np.float32)
+    return first * (owner > 0)
+
+
+def _levels(depth: NDArray[np.float32], owner: NDArray[Any], canvas: Canvas) -> NDArray[np.int64]:
+    """Brightness of each pixel, 0 … LEVELS - 1."""
+    there = (owner > 0).astype(np.float32)
+    width = max(SMOOTHING_PX, SMOOTHING_VOXELS * max(canvas.voxel) / canvas.pixel)
+    width = min(width, WIDEST_PX)
+    weight = np.maximum(gaussian_filter(there, width), 1e-3)
+    smooth = gaussian_filter(depth * there, width) / weight
+    # Beyond the outline the surface falls away: the rim of a body is seen edge on.
+    inside = gaussian_filter(there, 2 * SMOOTHING_PX)
+    smooth = smooth + 6 * (1 - inside) ** 2
+    along_y, along_x = np.gradient(smooth) if min(smooth.shape) > 1 else (smooth * 0, smooth * 0)
+    steep = np.sqrt(along_y**2 + along_x**2 + 1)
+    x, y, towards = LAMP
+    # The surface rises where its distance falls, so its normal is (∂x, ∂y, 1) of the distance.
+    facing = np.maximum((along_x * x + along_y * y + towards) / steep, 0)
+    light = np.clip(AMBIENT + (1 - AMBIENT) * facing, 0, 1)
+    return np.asarray(np.rint(light * (LEVELS - 1)), np.int64)
+
+
+def mask_sheet(frames: Sequence[NDArray[np.uint8]]) -> Sheet:
+    """A sheet of pictures by :func:`project_frame`, all of one size; a PNG of 256 colours."""
+    whole, columns, rows = _sheet(frames)
+    picture = Image.fromarray(whole)
+    picture.putpalette(_palette())  # turns it into one with a palette
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", transparency=0, compress_level=9)
+    return Sheet(_uri("png", buffer), columns, rows, frames[0].shape)
+
+
+def image_sheet(frames: Sequence[NDArray[np.float32]]) -> Sheet:
+    """A sheet of images of one size, grey, all on one scale; a JPEG, since noise is no PNG's."""
+    low, high = np.percentile(np.stack(frames), WINDOW)
+    shown = [255 * np.clip((f - low) / max(high - low, 1e-6), 0, 1) ** 0.8 for f in frames]
+    whole, columns, rows = _sheet([np.rint(frame).astype(np.uint8) for frame in shown])
+    buffer = io.BytesIO()
+    Image.fromarray(whole).save(buffer, "JPEG", quality=QUALITY)
+    return Sheet(_uri("jpeg", buffer), columns, rows, frames[0].shape)
+
+
+def shrink(image: NDArray[Any], canvas: Canvas) -> NDArray[np.float32]:
+    """The maximum projection of an image on the pixels of a canvas, each the mean of its pixels."""
+    flat = (project_image(image) if image.ndim == 3 else image).astype(np.float32)
+    for axis, (n, size) in enumerate(zip(canvas.size, canvas.voxel[1:], strict=True)):
+        edges = np.arange(n + 1) * canvas.pixel / size
+        first = np.minimum(edges[:-1].astype(np.int64), flat.shape[axis] - 1)
+        if canvas.pixel <= size:
+            flat = np.take(flat, first, axis=axis)
+        else:
+            sums = np.add.reduceat(flat, first, axis=axis)
+            counts = np.diff(np.append(first, flat.shape[axis]))
+            flat = (sums / counts.reshape((-1, 1) if axis == 0 else (1, -1))).astype(np.float32)
+    return np.asarray(flat, np.float32)
+
+
+def _sheet(frames: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], int, int]:
+    columns = min(COLUMNS, len(frames))
+    rows = math.ceil(len(frames) / columns)
+    height, width = frames[0].shape
+    whole = np.zeros((rows * height, columns * width), np.uint8)
+    for i, frame in enumerate(frames):
+        y, x = i // columns * height, i % columns * width
+        whole[y : y + height, x : x + width] = frame
+    return whole, columns, rows
+
+
+def _palette() -> list[int]:
+    """Nothing, then each colour from dark to light."""
+    found = [0, 0, 0]
+    for colour in COLOURS:
+        for level in range(LEVELS):
+            share = level / (LEVELS - 1)
+            for part in colour:
+                # Darkened below two thirds, then lightened towards white: a soft highlight.
+                shade = part * min(1.0, 0.16 + 1.26 * share)
+                glow = max(0.0, share - 0.72) / 0.28
+                found.append(round(shade + (255 - shade) * 0.42 * glow**2))
+    return found + [0] * (768 - len(found))
+
+
+def _uri(kind: str, buffer: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
