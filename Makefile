@@ -9,11 +9,12 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet install -c co
 .PHONY: demo test lint types tests clean
 
 demo: $(VENV)/runtime
-	$(BIN)/cellsynth generate --preset celegans --count 2 --res 96 --out demo/celegans-96 --overwrite
+	$(BIN)/cellsynth generate --preset celegans --count 2 --res 96 --out demo/celegans-96 --overwrite --no-report
 	$(BIN)/cellsynth texture demo/celegans-96 --engine optics --mode 3d
 	$(BIN)/cellsynth validate demo/celegans-96
 	@echo
-	@echo "Your data set lies in $(CURDIR)/demo/celegans-96; open 01 and 01_GT/TRA in napari or Fiji."
+	@echo "Your data set lies in $(CURDIR)/demo/celegans-96; open 01 and 01_GT/TRA in napari or Fiji,"
+	@echo "and demo/celegans-96/report.html in a browser."
 	@echo "Next:  . $(BIN)/activate  and  cellsynth generate --preset celegans --count 33 --res 384"
 
 test: lint types tests

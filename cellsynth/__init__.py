@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cellsynth.geometry import Grid
     from cellsynth.presets.catalogue import find_preset
     from cellsynth.rendering.dataset import GenerateOptions, generate
+    from cellsynth.report.dataset import report_dataset
+    from cellsynth.report.options import ReportOptions
     from cellsynth.texture.dataset import TextureOptions, texture_dataset
     from cellsynth.training.preset import TrainOptions, train_preset
 
@@ -30,6 +32,7 @@ __all__ = [
     "EvaluateOptions",
     "GenerateOptions",
     "Grid",
+    "ReportOptions",
     "TextureOptions",
     "TrainOptions",
     "__version__",
@@ -37,6 +40,7 @@ __all__ = [
     "find_preset",
     "generate",
     "read_ctc",
+    "report_dataset",
     "texture_dataset",
     "train_preset",
     "validate_ctc",
@@ -47,12 +51,14 @@ _ROOMS = {
     "EvaluateOptions": "cellsynth.evaluation.dataset",
     "GenerateOptions": "cellsynth.rendering.dataset",
     "Grid": "cellsynth.geometry",
+    "ReportOptions": "cellsynth.report.options",
     "TextureOptions": "cellsynth.texture.dataset",
     "TrainOptions": "cellsynth.training.preset",
     "evaluate_dataset": "cellsynth.evaluation.dataset",
     "find_preset": "cellsynth.presets.catalogue",
     "generate": "cellsynth.rendering.dataset",
     "read_ctc": "cellsynth.formats.ctc",
+    "report_dataset": "cellsynth.report.dataset",
     "texture_dataset": "cellsynth.texture.dataset",
     "train_preset": "cellsynth.training.preset",
     "validate_ctc": "cellsynth.formats.ctc_validate",

@@ -15,8 +15,17 @@ from cellsynth.cli import app as cli_app
 from cellsynth.cli.app import main
 from cellsynth.errors import InputError
 
-VERBS = ("generate", "train-preset", "presets", "phantom", "validate", "evaluate", "latent")
-HEAVY = ("torch", "scipy", "zarr", "skimage", "matplotlib", "rich", "pydantic")
+VERBS = (
+    "generate",
+    "train-preset",
+    "presets",
+    "phantom",
+    "validate",
+    "evaluate",
+    "latent",
+    "report",
+)
+HEAVY = ("torch", "scipy", "zarr", "skimage", "matplotlib", "rich", "pydantic", "dominate")
 
 
 def test_help_lists_the_verbs_and_loads_nothing_heavy(tmp_path):

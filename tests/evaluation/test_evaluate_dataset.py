@@ -62,6 +62,13 @@ def lengths(series: Series) -> set[int]:
     return {len(getattr(series, name)) for name in Series.model_fields}
 
 
+def test_the_first_sequences_alone(small, large):
+    whole = evaluate_dataset(small, against=large)
+    found = evaluate_dataset(small, EvaluateOptions(sequences=2), against=large)
+    assert found.of.sequences == whole.of.sequences[:2]
+    assert found.against == whole.against
+
+
 def test_a_set_alone(small):
     found = evaluate_dataset(small)
     assert (found.against, found.samples, found.overlap) == (None, None, None)
@@ -292,6 +299,11 @@ def test_other_formats_and_sparse_masks(small, tmp_path):
     [
         ({"workers": 0}, InputError, "workers must be at least 1, got 0"),
         ({"against": Path("none")}, MissingError, "none: no such file or folder"),
+        (
+            {"options": EvaluateOptions(sequences=0)},
+            InputError,
+            "sequences must be at least 1, got 0",
+        ),
         (
             {"options": EvaluateOptions(exchanges=0)},
             InputError,

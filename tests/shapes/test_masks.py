@@ -243,6 +243,39 @@ def test_ome_zarr_image_gives_its_labels(tmp_path):
 # --- what is refused --------------------------------------------------------------------------
 
 
+def test_folder_of_zarrs_is_a_sequence_each(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    write_ome_zarr(folder / "02.ome.zarr", movie(label=2), version="0.5")
+    zarr.create_array(str(folder / "01.zarr"), data=movie())
+    first, second = open_masks(folder)
+    assert (first.name, second.name) == ("set/01", "set/02")
+    assert second.frame(0).max() == 2
+    group = zarr.open_group(str(folder / "03.zarr"), mode="w")
+    for name in "ab":
+        group.create_array(name, data=movie())
+    assert [source.short_name for source in open_masks(folder)][2:] == ["03-a", "03-b"]
+
+
+def test_ome_zarr_labels_may_tell_their_lineage(tmp_path):
+    at = tmp_path / "cell.zarr"
+    write_ome_zarr(at, movie(), version="0.5")
+    group = zarr.open_group(str(at), mode="a")
+    said = [
+        {"label-value": 1, "begin": 0, "end": 0, "parent": 0},
+        {"label-value": 2, "begin": 1, "end": 2, "parent": 1},
+    ]
+    for properties, expected in [
+        (said, Lineage((Tracklet(1, 0, 0), Tracklet(2, 1, 2, 1)))),
+        ([{**said[0], "end": "soon"}], None),
+        ([], None),
+    ]:
+        ome = {**group.attrs["ome"], "image-label": {"properties": properties}}
+        group.attrs["ome"] = ome
+        [sequence] = open_masks(at)
+        assert sequence.lineage == expected
+
+
 def test_missing_and_empty(tmp_path):
     with pytest.raises(MissingError, match="nowhere: no such file or folder"):
         open_masks(tmp_path / "nowhere")
