@@ -39,7 +39,7 @@ COLUMNS = 6
 # Masks coarser than a picture are drawn rounded off; more cells than this would take too long.
 ROUNDED_CELLS = 16
 ROUNDED_FROM = 1.25  # pixels a voxel
-ROUNDING = 0.8  # voxels, standard deviation
+ROUNDING = 1.0  # voxels, standard deviation
 PAD = 2  # voxels around them, for what is rounded off outwards
 
 
