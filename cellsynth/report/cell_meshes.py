@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.formats.mesh_files import Mesh
-from cellsynth.geometry import Triple
+from cellsynth.geometry import Index, Triple
 from cellsynth.rendering.surface import mesh_of_mask
 from cellsynth.shapes.cell_mask import bounding_box
 
@@ -30,19 +30,20 @@ STEPS = 65535  # positions are whole numbers from 0, of the box around a sequenc
 
 
 def cell_mesh(
-    labels: NDArray[Any], label: int, voxel_size_um: Triple, *, faces: int
+    labels: NDArray[Any], label: int, voxel_size_um: Triple, *, faces: int, start: Index = (0, 0, 0)
 ) -> Mesh | None:
     """The surface of one cell of a frame, with about so many faces at most.
 
     Args:
-        labels: The frame, ``(z, y, x)``.
+        labels: The frame or a part of it, ``(z, y, x)``.
         label: Which cell.
         voxel_size_um: ``(z, y, x)``, in any unit.
         faces: About how many triangles.
+        start: Where in the frame the part begins.
 
     Returns:
-        The mesh, x, y, z in that unit from the centre of voxel ``[0, 0, 0]``; None if the cell is
-        not there, or goes under where voxels are left out.
+        The mesh, x, y, z in that unit from the centre of the frame's voxel ``[0, 0, 0]``; None if
+        the cell is not there, or goes under where voxels are left out.
     """
     from fast_simplification import simplify
 
@@ -59,11 +60,11 @@ def cell_mesh(
     if not mask.any():
         return None
     z, y, x = (size * step for size, step in zip(voxel_size_um, steps, strict=True))
-    mesh = mesh_of_mask(mask, (z, y, x), (starts[0], starts[1], starts[2]))
-    if len(mesh.faces) <= faces:
-        return mesh
-    verts, triangles = simplify(mesh.verts, mesh.faces.astype(np.int32), target_count=faces)
-    return Mesh(np.asarray(verts, np.float32), np.asarray(triangles, np.int64))
+    verts, triangles = mesh_of_mask(mask, (z, y, x), (starts[0], starts[1], starts[2]))
+    if len(triangles) > faces:
+        verts, triangles = simplify(verts, triangles.astype(np.int32), target_count=faces)
+    moved = verts + np.multiply(start, voxel_size_um)[::-1]
+    return Mesh(moved.astype(np.float32), np.asarray(triangles, np.int64))
 
 
 @dataclass(frozen=True)

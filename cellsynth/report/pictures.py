@@ -16,9 +16,12 @@ from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.making import cores
 from cellsynth.formats.mesh_files import Mesh
 from cellsynth.formats.tiff_reading import read_labels
+from cellsynth.geometry import Index, Triple, as_index
 from cellsynth.report.cell_meshes import FACES, FEWEST_FACES, cell_mesh, encode_meshes
+from cellsynth.report.colours import COLOURS
 from cellsynth.report.source import ShownSequence
 from cellsynth.report.tiles import (
+    PAD,
     Canvas,
     Sheet,
     image_sheet,
@@ -42,6 +45,7 @@ FEW = 3
 SQUARE = 1.25  # sides that differ by less become a square
 FINEST = 4  # pixels a voxel at most
 MARGIN = 0.04
+MOST_LABELS = 65_535 // len(COLOURS) * len(COLOURS)
 
 
 @dataclass(frozen=True)
@@ -211,14 +215,25 @@ def _read(
     meshes: list[list[tuple[int, Mesh]]] = []
     wanted, n_families = _cells_in_3d(sequence.lineage)
     for t in frames:
-        labels = sequence.labels(t)
-        masks.append(project_frame(labels, canvas))
+        labels, start = _cropped(sequence.labels(t))
+        masks.append(project_frame(labels, canvas, start))
         if len(sequence.images) and all(at in sequence.images for at in frames):
             images.append(_image(sequence, t, canvas))
         if meshed and not sequence.flat:
-            meshes.append(_meshes(labels, sequence.voxel_size_um or (1.0, 1.0, 1.0), wanted))
+            voxel = sequence.voxel_size_um or (1.0, 1.0, 1.0)
+            meshes.append(_meshes(labels, start, voxel, wanted))
         tick()
     return _Frames(sequence, frames, masks, images, meshes or None, n_families)
+
+
+def _cropped(labels: NDArray[Any]) -> tuple[NDArray[Any], Index]:
+    """The part of a frame with cells, and where it begins; a corner where there are none."""
+    box = bounding_box(labels, grow=PAD) or (slice(0, 1),) * 3
+    crop = labels[box]
+    if crop.size and crop.max() > MOST_LABELS:
+        # Some formats have larger ones; so they keep their colour, and their background.
+        crop = np.where(crop > 0, (crop - 1) % MOST_LABELS + 1, 0)
+    return crop.astype(np.uint16), as_index(part.start for part in box)
 
 
 def _image(sequence: ShownSequence, t: int, canvas: Canvas) -> NDArray[np.float32]:
@@ -248,12 +263,12 @@ def _cells_in_3d(lineage: Lineage | None) -> tuple[frozenset[int] | None, tuple[
 
 
 def _meshes(
-    labels: NDArray[Any], voxel: tuple[float, float, float], wanted: frozenset[int] | None
+    labels: NDArray[Any], start: Index, voxel: Triple, wanted: frozenset[int] | None
 ) -> list[tuple[int, Mesh]]:
     present = np.flatnonzero(np.bincount(labels.ravel())).tolist()
     cells = [n for n in present if n and (wanted is None or n in wanted)]
     if wanted is None:
         cells = cells[:MOST_CELLS]
     faces = max(FEWEST_FACES, FACES // max(1, len(cells)))
-    found = ((label, cell_mesh(labels, label, voxel, faces=faces)) for label in cells)
+    found = ((label, cell_mesh(labels, label, voxel, faces=faces, start=start)) for label in cells)
     return [(label, mesh) for label, mesh in found if mesh is not None]

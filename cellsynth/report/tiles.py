@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from cellsynth.geometry import Triple
+from cellsynth.geometry import Index, Triple
 from cellsynth.report.colours import COLOURS, colour_number
 from cellsynth.shapes.cell_mask import bounding_box
 from cellsynth.texture.projection import project_image, project_labels
 
-__all__ = ["Canvas", "Sheet", "image_sheet", "mask_sheet", "project_frame", "shrink"]
+__all__ = ["PAD", "Canvas", "Sheet", "image_sheet", "mask_sheet", "project_frame", "shrink"]
 
 LEVELS = 20  # of brightness: with twelve colours and none, what a palette of 256 holds
 LAMP = (-0.42, -0.52, 0.74)  # direction: x, y, towards the viewer
@@ -38,7 +38,8 @@ QUALITY = 82
 COLUMNS = 6
 # Masks coarser than a picture are drawn rounded off; more cells than this would take too long.
 ROUNDED_CELLS = 16
-ROUNDING = 0.8  # voxels, standard deviation
+ROUNDED_FROM = 1.25  # pixels a voxel
+ROUNDING = 1.0  # voxels, standard deviation
 PAD = 2  # voxels around them, for what is rounded off outwards
 
 
@@ -83,25 +84,26 @@ class Sheet:
     size: tuple[int, int]
 
 
-def project_frame(labels: NDArray[Any], canvas: Canvas) -> NDArray[np.uint8]:
+def project_frame(
+    labels: NDArray[Any], canvas: Canvas, start: Index = (0, 0, 0)
+) -> NDArray[np.uint8]:
     """A mask as seen along z: ``(y, x)``, 0 where there is no cell, else colour and brightness.
 
     Args:
-        labels: ``(z, y, x)``.
+        labels: ``(z, y, x)``, a frame or a part of it, all else being background.
         canvas: Where to draw.
+        start: Where in the frame the part begins.
     """
     picture = np.zeros(canvas.size, np.uint8)
-    box = bounding_box(labels, grow=PAD)
-    if box is None:
+    present = np.flatnonzero(np.bincount(labels.ravel()))
+    present = present[present > 0]
+    if not present.size:
         return picture
-    cells, first = _resampled(labels[box], [part.start for part in box], canvas)
+    cells, layer, (y, x) = _resampled(labels, present, start, canvas)
     owner = project_labels(cells)
-    depth = _depth(cells, owner)
-    numbers = np.zeros(int(owner.max()) + 1, np.int64)
-    present = np.flatnonzero(np.bincount(owner.ravel()))
-    numbers[present] = [colour_number(int(label)) if label else 0 for label in present]
-    drawn = 1 + numbers[owner] * LEVELS + _levels(depth, owner, canvas)
-    y, x = first
+    numbers = np.zeros(int(present[-1]) + 1, np.int64)
+    numbers[present] = [colour_number(label) for label in present.tolist()]
+    drawn = 1 + numbers[owner] * LEVELS + _levels(layer * _depth(cells, owner), owner, canvas)
     height, width = picture.shape[0] - y, picture.shape[1] - x
     part = np.where(owner > 0, drawn, 0).astype(np.uint8)[:height, :width]
     picture[y : y + len(part), x : x + part.shape[1]] = part
@@ -109,33 +111,37 @@ def project_frame(labels: NDArray[Any], canvas: Canvas) -> NDArray[np.uint8]:
 
 
 def _resampled(
-    labels: NDArray[Any], start: Sequence[int], canvas: Canvas
-) -> tuple[NDArray[Any], tuple[int, int]]:
-    """A crop of labels on voxels as wide as pixels, and where in the picture it begins.
+    labels: NDArray[Any], present: NDArray[Any], start: Index, canvas: Canvas
+) -> tuple[NDArray[Any], int, tuple[int, int]]:
+    """A part of a frame on voxels as wide as pixels.
 
     Args:
-        labels: The crop.
+        labels: The part.
+        present: Its labels.
         start: Where in the frame it begins, ``(z, y, x)``.
         canvas: Where to draw.
+
+    Returns:
+        The labels, how many pixels deep they are, and where in the picture they begin.
     """
     scales = [size / canvas.pixel for size in canvas.voxel]
-    # Pixels are those of the whole picture, wherever the crop begins: nothing trembles.
+    flat = labels.shape[0] == 1
+    rounded = not flat and min(scales) > ROUNDED_FROM and len(present) <= ROUNDED_CELLS
+    layer = 2 if rounded else 1
+    # Pixels are those of the whole picture, wherever the part begins: nothing trembles.
     first = [math.floor(s * scale) for s, scale in zip(start, scales, strict=True)]
     places = [
         (f + np.arange(max(1, math.ceil((s + n) * scale - f - 1e-6))) + 0.5) / scale - s
         for n, s, scale, f in zip(labels.shape, start, scales, first, strict=True)
     ]
-    if labels.shape[0] == 1:
-        places[0] = np.array([0.5])
-    present = np.flatnonzero(np.bincount(labels.ravel()))
-    present = present[present > 0]
-    if labels.shape[0] > 1 and min(scales) > 1 and len(present) <= ROUNDED_CELLS:
-        return _rounded(labels, present, places), (first[1], first[2])
+    places[0] = np.array([0.5]) if flat else places[0][::layer]
+    if rounded:
+        return _rounded(labels, present, places), layer, (first[1], first[2])
     index = [
         np.clip(np.floor(at), 0, n - 1).astype(np.int64)
         for n, at in zip(labels.shape, places, strict=True)
     ]
-    return labels[np.ix_(*index)], (first[1], first[2])
+    return labels[np.ix_(*index)], layer, (first[1], first[2])
 
 
 def _rounded(
@@ -145,21 +151,27 @@ def _rounded(
 
     The level is the one that keeps the number of voxels, so that what is thin stays.
     """
-    made: NDArray[np.uint16] | None = None
-    best: NDArray[np.float32] | None = None
+    shape = [len(at) for at in places]
+    made = np.zeros(shape, np.uint16)
+    best = np.ones(shape, np.float32)
     for label in present:
-        mask = labels == label
+        box = bounding_box(labels == label, grow=PAD)
+        assert box is not None  # it is present
+        mask = labels[box] == label
         soft = gaussian_filter(mask.astype(np.float32), ROUNDING, mode="nearest")
         outside = mask.size - int(np.count_nonzero(mask))
         level = np.partition(soft.ravel(), outside)[outside] if outside else np.float32(0.5)
+        # The part of the picture that lies over the box, and its places within that.
+        over = tuple(
+            slice(*np.searchsorted(at, (part.start, part.start + n)).tolist())
+            for at, part, n in zip(places, box, mask.shape, strict=True)
+        )
+        within = [at[o] - part.start for at, o, part in zip(places, over, box, strict=True)]
         # A share of the level, by which cells that touch are told apart.
-        large = _enlarged(soft, places) / min(level, np.float32(0.5))
-        if made is None or best is None:
-            made, best = np.zeros(large.shape, np.uint16), np.ones(large.shape, np.float32)
-        mine = large >= best
-        made[mine] = label
-        best[mine] = large[mine]
-    assert made is not None
+        large = _enlarged(soft, within) / min(level, np.float32(0.5))
+        mine = large >= best[over]
+        made[over][mine] = label
+        best[over][mine] = large[mine]
     return made
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from html_checks import Page, check_page
 from small_sets import FAMILY, HOSTILE, VOXEL, family_frames, write_set
 
@@ -250,6 +251,18 @@ def test_voxels_of_unknown_size_are_not_measured(tmp_path):
         report_dataset(tmp_path / "stack", out=tmp_path / "r.html", against=tmp_path / "stack")
     told = ReportOptions(voxel_size_um=VOXEL)
     assert report_dataset(tmp_path / "stack", told, out=tmp_path / "r.html").measured == 1
+
+
+def test_labels_beyond_sixteen_bits_are_shown(tmp_path):
+    first = np.stack(family_frames())[:2].astype(np.uint32)
+    labels = first * 12_000_001
+    group = zarr.open_group(str(tmp_path / "large.zarr"), mode="w")
+    group.create_array("a", data=labels)
+    summary = report_dataset(tmp_path / "large.zarr", out=tmp_path / "r.html")
+    read(summary.out)
+    [sequence] = cells(summary.out)["sequences"]
+    assert [len(frame) for frame in sequence["frames"]] == [1, 1]
+    assert (sequence["frames"][0][0]["label"] - 1) % 12 == (12_000_001 - 1) % 12
 
 
 def test_flat_sets_have_no_3d(tmp_path):
