@@ -68,6 +68,8 @@ def test_the_wheel_holds_package_presets_and_licence(wheel):
     assert "cellsynth/cli/app.py" in names
     for path in (ROOT / "cellsynth" / "texture" / "profiles").glob("*.toml"):
         assert f"cellsynth/texture/profiles/{path.name}" in names
+    for path in (ROOT / "cellsynth" / "report" / "assets").iterdir():
+        assert f"cellsynth/report/assets/{path.name}" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "docs/", "presets/"))]
     for path in (ROOT / "presets").glob("*/*"):
@@ -93,11 +95,13 @@ def test_the_installed_command_is_the_wheels_and_works(command, tmp_path, sphere
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": ""},
     ).stdout
     assert Path(where).is_relative_to(command.parents[1])
     flags = ["--preset", str(sphere_bundle.folder), "--res", "16", "--workers", "1", "--out", "s"]
     call(command, "generate", *flags, cwd=tmp_path)
     assert call(command, "validate", "s", cwd=tmp_path) == "valid: 1 sequence, 4 frames\n"
+    assert (tmp_path / "s" / "report.html").is_file()
 
 
 def test_every_shipped_preset_can_be_read():
