@@ -148,13 +148,16 @@ class Bound(StrictModel):
         """Smallest |f| at a point that rules out a surface within ``radius`` of it.
 
         On the way from a surface to a point where |f| = v, the field climbs from 0 to v through
-        values below v, so the way is at least v over the largest slope among those values long.
+        the ranges of |f| in between; each takes at least its width over its slope of the way.
         Infinite where no value that means something is large enough.
         """
-        for quarter, slope in enumerate(self.slopes, start=1):
-            value = self.margin * slope * radius
-            if value <= truncation * quarter / len(self.slopes):
-                return value
+        width = truncation / len(self.slopes)
+        value, left = 0.0, radius
+        for slope in self.slopes:
+            way = width / (self.margin * slope)
+            if left <= way:
+                return value + left * self.margin * slope
+            value, left = value + width, left - way
         return math.inf
 
 

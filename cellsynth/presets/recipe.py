@@ -56,6 +56,13 @@ class Recipe(BaseModel):
     latent_init_sigma: float = Field(
         0.01, ge=0, description="Standard deviation of the codes before training"
     )
+    latent_noise: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Noise on the codes in every step, in standard deviations of all codes: what "
+        "lies near a code then means the same cell",
+    )
     rotation_init_sigma: float = Field(
         math.pi**2 / 64, ge=0, description="Standard deviation of the Euler angles before training"
     )

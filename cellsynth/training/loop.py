@@ -213,6 +213,7 @@ class Trainer(Stepping[float, Report]):
         sequence, frame = (
             torch.from_numpy(x[share]).to(self.device) for x in np.divmod(drawn, self.pool.n_frames)
         )
+        noise = self._latent_noise(rng, len(drawn))[share]
         self._set_rates()
         self._optimiser.zero_grad(set_to_none=True)
         errors = torch.zeros(len(drawn), device=self.device)
@@ -220,12 +221,12 @@ class Trainer(Stepping[float, Report]):
             which = sequence[part]
             rotations = euler_to_matrix(self.angles[which])
             latents = self.latents[which]
+            penalty = recipe.latent_penalty * latents.square().sum()
             # Rows are points: (Rᵀx)ᵀ = xᵀR.
             turned = coords[part] @ rotations
             with _fast_products(self.device):
-                predicted = self.decoder(turned, self._times[frame[part]], latents)
+                predicted = self.decoder(turned, self._times[frame[part]], latents + noise[part])
                 error = clamped_l1(predicted, sdf[part], self.decoder.spec.truncation)
-                penalty = recipe.latent_penalty * latents.square().sum()
                 torch.autograd.backward((error.sum() + penalty) / len(drawn))
             errors[share][part] = error.detach()
         self._sum(errors)
@@ -261,6 +262,14 @@ class Trainer(Stepping[float, Report]):
         by_loss = self.recipe.frames_by_loss
         chance = (1 - by_loss) / n + by_loss * losses / losses.sum()
         return rng.choice(n, self.recipe.frames_per_step, p=chance / chance.sum())
+
+    def _latent_noise(self, rng: np.random.Generator, frames: int) -> Tensor:
+        """What is added to the code of each frame in this step, ``(frames, latent_dim)``."""
+        if not self.recipe.latent_noise:
+            return torch.zeros(frames, 1, device=self.device)
+        drawn = rng.standard_normal((frames, self.latents.shape[1]), dtype=np.float32)
+        spread = self.latents.detach().std(dim=0, correction=0)
+        return torch.from_numpy(drawn).to(self.device) * (self.recipe.latent_noise * spread)
 
     def _note_losses(self, drawn: NDArray[np.int64], errors: Tensor) -> None:
         # Of a frame that was drawn twice in a step, one of the two decides: which is no matter,

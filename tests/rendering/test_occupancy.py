@@ -232,14 +232,17 @@ def test_the_box_holds_the_cell_and_little_more(sphere):
     ("radius", "expected"),
     [
         (0.0, 0.0),
-        (0.02, 0.02 * 1.25 * 1),  # within the first quarter of 0.2
-        (0.05, 0.05 * 1.25 * 1.2),  # 0.0625 with the first slope is beyond 0.05
-        (0.08, 0.08 * 1.25 * 1.5),
-        (0.1, math.inf),  # 0.1 · 1.25 · 2 is beyond the truncation
+        (0.02, 0.02 * 1.25 * 1),  # within the first quarter of 0.2, which takes 0.04
+        (0.04, 0.05),
+        (0.065, 0.05 + 0.025 * 1.25 * 1.6),  # the second takes another 0.025
+        (0.085, 0.1 + 0.02 * 1.25 * 2),
+        (0.089, 0.15 + 0.004 * 1.25 * 4),
+        (0.095, 0.2),
+        (0.0951, math.inf),  # beyond the truncation
     ],
 )
 def test_threshold_in_closed_form(radius, expected):
-    bound = Bound(slopes=(1.0, 1.2, 1.5, 2.0), margin=1.25)
+    bound = Bound(slopes=(1.0, 1.6, 2.0, 4.0), margin=1.25)
     assert bound.threshold(radius, 0.2) == pytest.approx(expected)
 
 

@@ -53,6 +53,24 @@ def stop_at(step: int):
     return on_step
 
 
+def test_noise_on_codes_is_as_wide_as_said(spec, recipe, pool):
+    trainer = make(spec, recipe.model_copy(update={"latent_noise": 0.5}), pool)
+    spread = trainer.latents.detach().std(dim=0, correction=0)
+    noise = trainer._latent_noise(np.random.default_rng(0), 20_000)
+    assert noise.std(dim=0) / spread == pytest.approx(torch.full_like(spread, 0.5), rel=0.05)
+    assert noise.mean(dim=0) / spread == pytest.approx(torch.zeros_like(spread), abs=0.02)
+
+
+def test_noise_on_codes_changes_the_training_and_is_the_same_again(spec, recipe, pool):
+    def trained(noise: float) -> dict[str, torch.Tensor]:
+        trainer = make(spec, recipe.model_copy(update={"latent_noise": noise}), pool, steps=3)
+        trainer.run()
+        return state(trainer)
+
+    assert_equal(trained(0.3), trained(0.3))
+    assert not torch.equal(trained(0.3)["latents"], trained(0.0)["latents"])
+
+
 @pytest.mark.parametrize("kind", ["cosine", "step"])
 def test_the_rates_rise_then_fall(kind):
     recipe = Recipe(schedule=kind, warmup_share=0.1)
