@@ -13,6 +13,8 @@ from cellsynth.cli.console import Printer, Progress, interruptible, quoted
 from cellsynth.cli.ending import report_preset_at_the_end
 from cellsynth.cli.flags import (
     DeviceFlag,
+    FrameIntervalFlag,
+    KindFlag,
     NoReportFlag,
     OverwriteFlag,
     QuietFlag,
@@ -75,13 +77,8 @@ def train_preset(
         ),
     ] = None,
     voxel_size: VoxelSizeFlag = None,
-    frame_interval: Annotated[
-        float | None, typer.Option(parser=number, metavar="S", help="Seconds between frames.")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(help="Masks of a CTC folder: TRA, SEG or ST.  [default: the first there is]"),
-    ] = None,
+    frame_interval: FrameIntervalFlag = None,
+    kind: KindFlag = None,
     orientation: Annotated[
         str, typer.Option(help="Align cells per sequence, per frame, or none.")
     ] = "sequence",

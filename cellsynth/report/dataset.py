@@ -18,7 +18,7 @@ from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.catalogue import find_preset
 from cellsynth.presets.versions import versions
 from cellsynth.report.files import REPORT, check_report, write_page
-from cellsynth.report.latent_map import FEWEST, LatentMap, latent_map
+from cellsynth.report.latent_map import LatentMap, latent_map
 from cellsynth.report.measures import comparison_section, descriptors_section
 from cellsynth.report.options import ReportOptions, ReportSummary, sequences_at_the_end
 from cellsynth.report.origin import again, facts, preset_named
@@ -205,11 +205,12 @@ def latent_of(source: SetSource, bundle: Bundle | None) -> tuple[LatentMap | Non
     if bundle.sha256 != sha256:
         why = f"The preset {name} that is here now is not the one that the set was made from."
         return None, [], f"{why} Its learned codes are not shown."
-    learned = bundle.tensors()["latents"]
-    if len(learned) < FEWEST or learned.shape[1] < 2:
-        return None, [], f"Preset {name} has too few codes for a map."
     drawn = np.array(list(codes.values()), np.float64)
-    return latent_map(learned, drawn), list(codes), ""
+    try:
+        found = latent_map(bundle.tensors()["latents"], drawn)
+    except InputError as none:
+        return None, [], f"No map of the codes of preset {name}: {none}."
+    return found, list(codes), ""
 
 
 def _facts(source: SetSource, evaluation: Evaluation | None) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from bundles import changed
 from html_checks import Page, check_page
 from small_sets import FAMILY, HOSTILE, VOXEL, family_frames, write_set
 
@@ -28,13 +29,13 @@ from cellsynth.rendering.dataset import GenerateOptions, generate
 from cellsynth.report import options as options_module
 from cellsynth.report import pictures as pictures_module
 from cellsynth.report.cell_meshes import FACES
-from cellsynth.report.dataset import default_report, report_dataset, set_digest
+from cellsynth.report.dataset import default_report, latent_of, report_dataset, set_digest
 from cellsynth.report.files import report_is_of
 from cellsynth.report.options import ReportOptions, sequences_at_the_end
 from cellsynth.report.origin import again
 from cellsynth.report.page import MOST_BYTES
 from cellsynth.report.preset import preset_report_path, report_preset
-from cellsynth.report.source import open_set
+from cellsynth.report.source import SetSource, open_set
 
 PICTURES_MOST = pictures_module.MOST_BYTES
 
@@ -388,6 +389,21 @@ def test_without_its_preset_a_set_has_no_map(
         "another": "is not the one that the set was made from",
     }
     assert expected[what] in text
+
+
+@pytest.mark.parametrize(
+    ("latents", "why"),
+    [
+        (np.ones((3, 2)), "3 codes that do not differ have no principal components"),
+        (np.eye(2), "2 codes of 2 numbers lie in no plane"),
+    ],
+)
+def test_codes_without_a_plane_have_no_map(sphere_bundle, tmp_path, latents, why):
+    bundle = changed(sphere_bundle, tmp_path / "sphere", latents=latents)
+    made = {"preset": {"name": "sphere", "sha256": bundle.sha256}, "sequences": {}}
+    found, names, told = latent_of(SetSource("set", (), made), bundle)
+    assert (found, names) == (None, [])
+    assert told == f"No map of the codes of preset sphere: {why}."
 
 
 def test_the_report_of_a_preset(dividing_bundle, tmp_path):
