@@ -15,7 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cellsynth.errors import FormatError, InputError, InUseError, MissingError
-from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
+from cellsynth.formats.ctc_names import FOLDERS, list_folder, refuse_zarr, sequence_names
 from cellsynth.formats.ctc_table import read_table
 from cellsynth.formats.ctc_writer import CTCWriter, Piece, write_ctc
 from cellsynth.formats.lineage import Lineage
@@ -99,7 +99,8 @@ def read_ctc(root: StrPath, kind: str | None = None) -> list[CTCSequence]:
 
     Raises:
         MissingError: No such folder, no sequence in it, or no masks of that kind.
-        FormatError: Float or colour masks, frames of different shape, a damaged file or table.
+        FormatError: Float or colour masks, frames of different shape, a damaged file or table;
+            OME-Zarr.
         InputError: Unknown ``kind``.
     """
     kinds = ("TRA", "SEG", "ST") if kind is None else (kind,)
@@ -113,6 +114,7 @@ def read_ctc(root: StrPath, kind: str | None = None) -> list[CTCSequence]:
                 sequences.append(_open_sequence(Path(root), name, candidate, paths))
                 break
     if not sequences:
+        refuse_zarr(root)
         wanted = " or ".join(FOLDERS[k].path.format("01") for k in kinds)
         example = FOLDERS[kinds[0]].file(0, 3)
         raise MissingError(
