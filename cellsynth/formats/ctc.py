@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.errors import FormatError, InputError, InUseError, MissingError
@@ -22,6 +23,7 @@ from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.storage import link_or_copy, storing
 from cellsynth.formats.tiff_reading import (
     FrameHeader,
+    read_cropped,
     read_frame_interval_s,
     read_header,
     read_labels,
@@ -85,6 +87,16 @@ class CTCSequence:
         if labels.shape != self.shape:
             raise FormatError(f"{self.frame_paths[t]} has shape {labels.shape}, not {self.shape}")
         return labels
+
+    def cropped(self, t: int) -> tuple[NDArray[Any], tuple[int, ...]]:
+        """The part of frame ``t`` with labels, and where it begins, ``(z, y, x)``.
+
+        Frames had one shape when the sequence was opened; a frame without a mask is empty. Raises
+        FormatError where the file is damaged.
+        """
+        if t not in self.frame_paths:
+            return np.zeros((0, 0, 0), np.uint8), (0, 0, 0)
+        return read_cropped(self.frame_paths[t])
 
 
 def read_ctc(root: StrPath, kind: str | None = None) -> list[CTCSequence]:

@@ -31,7 +31,7 @@ from cellsynth.report import pictures as pictures_module
 from cellsynth.report.cell_meshes import FACES
 from cellsynth.report.dataset import default_report, latent_of, report_dataset, set_digest
 from cellsynth.report.files import report_is_of
-from cellsynth.report.options import ReportOptions, sequences_at_the_end
+from cellsynth.report.options import ReportOptions, frames_at_the_end, sequences_at_the_end
 from cellsynth.report.origin import again
 from cellsynth.report.page import MOST_BYTES
 from cellsynth.report.preset import preset_report_path, report_preset
@@ -358,6 +358,25 @@ def test_the_brief_report_looks_at_the_first_sequences(tmp_path, monkeypatch):
     text = read(summary.out).text
     assert "Measured are the first 2 of 4 sequences" in text
     assert "The first 2 of 4 sequences." in text
+
+
+def test_the_brief_report_looks_at_some_frames_of_large_sequences(tmp_path, monkeypatch):
+    folder = write_set(tmp_path / "theirs", 2)
+    source = open_set(folder)
+    one = 14 * 28 * 48
+    monkeypatch.setattr(options_module, "FRAMES_AT_THE_END", 2)
+    for voxels, most in [(0.5 * one, 2), (2.5 * one, 2), (3.5 * one, 3), (4 * one, None)]:
+        monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", voxels)
+        assert frames_at_the_end(source) == most
+    monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", 3 * one)
+    brief = report_dataset(folder, ReportOptions(brief=True), out=tmp_path / "b.html")
+    whole = report_dataset(folder, out=tmp_path / "w.html")
+    told = "Measured are the first 1 of 2 sequences and 3 of 4 frames, in pictures too; "
+    assert told + "cellsynth report takes all." in read(brief.out).text
+    assert "Measured are" not in read(whole.out).text
+    [shown] = cells(brief.out)["sequences"]
+    assert len(shown["frames"]) == 3
+    assert brief.n_bytes < whole.n_bytes
 
 
 def test_files_of_others_are_not_replaced(tmp_path):
