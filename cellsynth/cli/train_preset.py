@@ -241,6 +241,12 @@ class _Shown:
         self._dsc = ""
 
     def event(self, event: TrainEvent) -> None:
+        if event.assumed:
+            self._progress.note(
+                f"assumed, since the data do not say: {', '.join(event.assumed)}; where that is "
+                "wrong, so is every size: stop, and begin anew with --overwrite, --voxel-size and "
+                "--frame-interval"
+            )
         note = ""
         if event.report is not None:
             if event.probe_dsc is not None:

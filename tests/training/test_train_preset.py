@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from cellsynth.errors import InputError, InUseError, StorageError
 from cellsynth.formats.ctc import write_ctc
@@ -95,6 +96,22 @@ def test_the_bundle_is_whole_and_says_how_it_was_made(trained, options, masks):
     assert "# " in bundle.card()
     assert bundle.preview().startswith(b"\x89PNG")
     assert bundle.tensors()["latents"].shape == (4, 4)
+
+
+def test_what_the_data_do_not_say_is_told_first(options, tmp_path):
+    """Stopped at once, nothing is left."""
+    frames = [body([(0.0, 0.0, 0.0)], 4.0)] * 2
+    tifffile.imwrite(tmp_path / "silent.tif", np.stack(frames), photometric="minisblack")
+    with pytest.raises(KeyboardInterrupt):
+        train_preset(tmp_path / "silent.tif", tmp_path / "out", options, on_event=_stop_if_assumed)
+    assert [path.name for path in tmp_path.iterdir()] == ["silent.tif"]
+
+
+def _stop_if_assumed(event: TrainEvent) -> None:
+    assert event.stage == "read"
+    assert event.done == 0
+    assert event.assumed == ("voxel size 1 × 1 × 1 µm", "frame interval 60 s")
+    raise KeyboardInterrupt
 
 
 def test_the_evaluation_is_of_every_frame(trained):
