@@ -169,13 +169,11 @@ def stock(presets: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     generate(bundle, folder / "ours", options, count=2)
     _write_others(folder / "others")
     write_experiment(folder / "experiment")
-    ours = dict.fromkeys(
-        ("celegans-96", "celegans-384", "mynuclei-64", "mycells-128"), folder / "ours"
-    )
+    named = ("celegans-96", "celegans-384", "mynuclei-64", "mycells-128")
     others = ("DATA", "my-masks", "my-set", "embryo", "celegans-384-mip")
     mine = ("my-celegans", "mycells", "mynuclei")
     return {
-        **ours,
+        **dict.fromkeys(named, folder / "ours"),
         **dict.fromkeys(others, folder / "others"),
         **dict.fromkeys(mine, presets / "celegans"),
         "theirs/experiments/filo": folder / "experiment",

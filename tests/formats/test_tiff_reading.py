@@ -81,7 +81,7 @@ def test_what_is_cropped_is_all_there_is(tmp_path_factory, data) -> None:
 
 
 def test_a_flat_frame_is_cropped_as_one_plane(tmp_path: Path) -> None:
-    write_labels(tmp_path / "a.tif", LABELS[1], voxel_size_um=(1, 1, 1))
+    tifffile.imwrite(tmp_path / "a.tif", LABELS[1], photometric="minisblack")
     box, start = read_cropped(tmp_path / "a.tif")
     assert (box.tolist(), start) == ([[[7, 7], [7, 7]]], (0, 2, 3))
 
