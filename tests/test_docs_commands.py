@@ -35,12 +35,17 @@ SMALL = {"--count": "2", "--res": "24", "--frames": "3", "--steps": "3"}
 SMALL_IN = {
     "generate": {"--voxel-size": "1.0,0.5,0.5"},
     "fit": {"--starts": "1", "--steps": "1"},
-    "latent": {"--draws": "4", "--frames": "2"},
+    "latent": {"--draws": "4", "--steps": "3", "--frames": "2"},
     "phantom": {"--frames": "3", "--count": "1", "--voxel-size": "0.4"},
 }
 ADDED = {"fit", "latent", "phantom"}
 # Who may work on several cores works on one.
 ONE_PROCESS = {"generate", "texture", "evaluate", "report", "export"}
+# Names in the documents, by what lies there when a command is run.
+OURS = ("celegans-384", "celegans-96", "mynuclei-64", "mycells-128")
+THEIRS = ("DATA", "my-masks", "my-set", "embryo", "celegans-384-mip")
+PRESETS = ("./mycells", "./mynuclei", "./my-celegans", "mycells", "mynuclei", "my-celegans")
+ALIKE = {name: names[0] for names in (OURS, THEIRS, PRESETS[:3]) for name in names}
 # Documents that train without saying that it takes long.
 UNMARKED = {"docs/texture.md": "train-texture"}
 # Programs of others, which are not run.
@@ -59,17 +64,17 @@ def takes_long(command: Command) -> bool:
 
 
 def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
-    """The same command with less to do."""
+    """The same command with less to do; commands that then do the same become one."""
     verb = arguments[0] if arguments else ""
     values = SMALL | SMALL_IN.get(verb, {})
-    words = list(arguments)
+    words = [ALIKE.get(word, word) for word in arguments]
     for i, word in enumerate(words[1:]):
         if word in values:
             words[i + 2] = values[word]
     if verb in ADDED:
-        walk = "--walk" in words
+        unfit = "--draws" if "--walk" in words else "--steps" if verb == "latent" else ""
         for flag, value in SMALL_IN[verb].items():
-            if flag not in words and not (walk and flag == "--draws"):
+            if flag not in words and flag != unfit:
                 words += [flag, value]
     if verb in ONE_PROCESS and "--workers" not in words:
         words += ["--workers", "1"]
@@ -111,7 +116,7 @@ def test_verbs_and_options_are_there(parse, arguments):
         ("cellsynth generate --preset celegans --counts 3", "No such option: --counts"),
         ("cellsynth evalute celegans-96", "No such command 'evalute'"),
         ("cellsynth presets shov celegans", "No such command 'shov'"),
-        ("cellsynth fit DATA", "Missing option '--preset'"),
+        ("cellsynth fit DATA", "Missing parameter: preset"),
         ("torchrun -m cellsynth train-preset --resum   # long: days", "No such option: --resum"),
     ],
 )
@@ -169,13 +174,10 @@ def stock(presets: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     generate(bundle, folder / "ours", options, count=2)
     _write_others(folder / "others")
     write_experiment(folder / "experiment")
-    named = ("celegans-96", "celegans-384", "mynuclei-64", "mycells-128")
-    others = ("DATA", "my-masks", "my-set", "embryo", "celegans-384-mip")
-    mine = ("my-celegans", "mycells", "mynuclei")
     return {
-        **dict.fromkeys(named, folder / "ours"),
-        **dict.fromkeys(others, folder / "others"),
-        **dict.fromkeys(mine, presets / "celegans"),
+        **dict.fromkeys(OURS, folder / "ours"),
+        **dict.fromkeys(THEIRS, folder / "others"),
+        **dict.fromkeys(PRESETS, presets / "celegans"),
         "theirs/experiments/filo": folder / "experiment",
         "my-scope.toml": ROOT / "cellsynth" / "texture" / "profiles" / "lsm510-63x1.4.toml",
     }
@@ -211,7 +213,7 @@ def desk(
 
     def laid(arguments: tuple[str, ...]) -> Path:
         for flag, word in zip(("", *arguments), arguments, strict=False):
-            source = stock.get(word.removeprefix("./"))
+            source = stock.get(word)
             if source is None or flag in ("--out", "--name"):
                 continue
             target = tmp_path / word

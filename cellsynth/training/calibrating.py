@@ -96,6 +96,8 @@ def calibrate_model(
         seed: Of the draws.
         on_progress: Called with cells judged and the largest number there may be.
     """
+    if on_progress is not None:
+        on_progress(0, 1)  # the learned cells come first, which takes a while
     model, judge = with_judging_grid(model)
     sampling, figures = calibrate(model.latents, judge, seed=seed, on_progress=on_progress)
     figures["judged_at"] = model.preset.topology.judged_at

@@ -346,9 +346,14 @@ def test_the_brief_report_looks_at_the_first_sequences(tmp_path, monkeypatch):
     folder = write_set(tmp_path / "theirs", 4)
     source = open_set(folder)
     one = 14 * 28 * 48 * 4
+    monkeypatch.setattr(options_module, "LEAST_VOXELS", 1)
     for voxels, n in [(0.5 * one, 1), (2.5 * one, 2), (4 * one, 4), (9 * one, 4)]:
         monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", voxels)
         assert sequences_at_the_end(source) == n
+    monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", 2 * one)
+    monkeypatch.setattr(options_module, "LEAST_VOXELS", one)  # of each of four frames
+    assert sequences_at_the_end(source) == 1
+    monkeypatch.setattr(options_module, "LEAST_VOXELS", 1)
     many = replace(source, sequences=source.sequences * 10)
     monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", one)
     assert sequences_at_the_end(many) == 4  # a tenth
@@ -364,6 +369,7 @@ def test_the_brief_report_looks_at_some_frames_of_large_sequences(tmp_path, monk
     folder = write_set(tmp_path / "theirs", 2)
     source = open_set(folder)
     one = 14 * 28 * 48
+    monkeypatch.setattr(options_module, "LEAST_VOXELS", 1)
     monkeypatch.setattr(options_module, "FRAMES_AT_THE_END", 2)
     for voxels, most in [(0.5 * one, 2), (2.5 * one, 2), (3.5 * one, 3), (4 * one, None)]:
         monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", voxels)
