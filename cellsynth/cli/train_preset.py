@@ -46,6 +46,7 @@ STAGES = {
     "points": "drawing points",
     "train": "training",
     "evaluate": "evaluating",
+    "judge": "looking at learned cells",
     "calibrate": "calibrating",
 }
 

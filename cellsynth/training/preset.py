@@ -57,7 +57,7 @@ PROBES = 6  # frames that the DSC during training is measured on
 # Before the slope is measured, frames are rendered with this bound: for the probe, and no more.
 PROBE_BOUND = Bound(slopes=(1.5, 2.0, 2.0, 2.0), margin=1.0)
 
-Stage = Literal["read", "distances", "points", "train", "evaluate", "calibrate"]
+Stage = Literal["read", "distances", "points", "train", "evaluate", "judge", "calibrate"]
 
 
 @dataclass(frozen=True)
@@ -351,6 +351,7 @@ def _finish(
         model,
         seed=options.seed,
         on_progress=lambda done, total: notify(TrainEvent("calibrate", done, total)),
+        on_judged=lambda done, total: notify(TrainEvent("judge", done, total)),
     )
     preset = model.preset
     evaluation = summarise(dsc, store, fit, drawn, options)

@@ -138,7 +138,9 @@ def test_what_was_left_out_is_told(trained):
 def test_every_stage_is_told_from_beginning_to_end(trained):
     _, events = trained
     stages = [stage for stage, _ in groupby(events, key=lambda event: event.stage)]
-    assert stages == ["read", "distances", "points", "train", "evaluate", "calibrate"]
+    assert stages == [
+        "read", "distances", "points", "train", "evaluate", "judge", "calibrate"
+    ]  # fmt: skip
     for stage in ("read", "distances", "points", "train", "evaluate"):
         last = [event for event in events if event.stage == stage][-1]
         assert last.done == last.total, stage
@@ -355,7 +357,7 @@ def test_an_interrupted_calibration_measures_nothing_twice(masks, options, tmp_p
     train_preset(
         masks, tmp_path / "tiny", short, resume=True, on_event=lambda e: told.append(e.stage)
     )
-    assert set(told) == {"calibrate"}
+    assert set(told) == {"judge", "calibrate"}
 
 
 def test_several_data_sets_make_one_preset(masks, options, tmp_path):
