@@ -65,7 +65,11 @@ def train_preset(
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Time to train, as 90s, 20m or 1.5h.  [default: 20m]"),
+        typer.Option(
+            metavar="TIME",
+            help="Time to train, as 90s, 20m or 1.5h; preparing, measuring and calibrating come on "
+            "top.  [default: 20m]",
+        ),
     ] = None,
     steps: Annotated[
         int | None,
