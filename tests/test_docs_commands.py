@@ -76,7 +76,7 @@ def small(arguments: tuple[str, ...]) -> tuple[str, ...]:
         for flag, value in SMALL_IN[verb].items():
             if flag not in words and flag != unfit:
                 words += [flag, value]
-    if verb in ONE_PROCESS and "--workers" not in words:
+    if (verb in ONE_PROCESS or "--walk" in words) and "--workers" not in words:
         words += ["--workers", "1"]
     return tuple(words)
 

@@ -149,7 +149,7 @@ def read_cropped(path: StrPath) -> tuple[NDArray[Any], tuple[int, ...]]:
             found.append((z, int(rows[0]), int(columns[0]), part))
     if not found:
         return np.zeros((0, 0, 0), dtype), (0, 0, 0)
-    low = tuple(min(part[axis] for part in found) for axis in range(3))
+    low = found[0][0], min(y for _, y, _, _ in found), min(x for _, _, x, _ in found)
     high = (
         found[-1][0] + 1,
         max(y + part.shape[0] for _, y, _, part in found),
