@@ -35,6 +35,7 @@ __all__ = [
     "rotation_angle",
     "rotations_between",
     "rotvec_to_matrix",
+    "spread_frames",
     "times_at_interval",
 ]
 
@@ -130,6 +131,12 @@ def frame_times(n_frames: int) -> NDArray[np.float64]:
     if n_frames < 1:
         raise InputError(f"number of frames must be at least 1, got {n_frames}")
     return np.zeros(1) if n_frames == 1 else np.linspace(-1.0, 1.0, n_frames)
+
+
+def spread_frames(n_frames: int, most: int | None = None) -> tuple[int, ...]:
+    """Numbers of at most so many frames, evenly from the first to the last; None is all."""
+    wanted = np.linspace(0, n_frames - 1, min(n_frames, most or n_frames))
+    return tuple(np.rint(wanted).astype(int).tolist())
 
 
 def times_at_interval(

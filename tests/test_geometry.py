@@ -23,6 +23,7 @@ from cellsynth.geometry import (
     random_rotation,
     rotation_angle,
     rotations_between,
+    spread_frames,
 )
 
 positive = st.floats(1e-3, 10)
@@ -246,3 +247,18 @@ def test_the_way_between_two_rotations_is_the_shortest_at_one_speed():
 def test_the_way_from_a_rotation_to_itself_stays():
     a = random_rotation(np.random.default_rng(6))
     np.testing.assert_allclose(rotations_between(a, a, np.array([0.5])), [a], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("n", "most", "expected"),
+    [
+        (5, None, (0, 1, 2, 3, 4)),
+        (5, 9, (0, 1, 2, 3, 4)),
+        (31, 4, (0, 10, 20, 30)),
+        (30, 2, (0, 29)),
+        (7, 1, (0,)),
+        (1, 3, (0,)),
+    ],
+)
+def test_frames_are_spread_from_the_first_to_the_last(n, most, expected):
+    assert spread_frames(n, most) == expected

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
+    from cellsynth.formats.exporting import ExportEvent
     from cellsynth.rendering.options import Event
+    from cellsynth.texture.options import TextureEvent
 
 __all__ = [
     "FrameProgress",
@@ -152,6 +154,11 @@ class Progress:
             parts = (f"{what}: {share:.0%}", self._left(done, total), note)
             _print(self._console, ", ".join(part for part in parts if part))
 
+    def note(self, text: str) -> None:
+        """One line that the user should not overlook, in yellow, above the progress."""
+        if not self._quiet:
+            _print(self._console, text, "yellow")
+
     def _left(self, done: float, total: float) -> str:
         if not self._base < done < total:
             return ""
@@ -161,10 +168,10 @@ class Progress:
 
 
 class FrameProgress:
-    """Events of rendering as progress in frames; sequences begun anew are counted in a note."""
+    """Events as progress in frames; sequences begun anew are counted in a note."""
 
     def __init__(
-        self, progress: Progress, what: str, total: int, again: str, *, finished: int = 0
+        self, progress: Progress, what: str, total: int, again: str = "", *, finished: int = 0
     ) -> None:
         """``again`` is what it means that a sequence is begun anew; ``finished`` frames are."""
         self._progress = progress
@@ -175,7 +182,7 @@ class FrameProgress:
         self._frames: Counter[int] = Counter()
         self._redrawn = 0
 
-    def event(self, event: Event) -> None:
+    def event(self, event: Event | TextureEvent | ExportEvent) -> None:
         """Told by the library."""
         if event.kind == "frame":
             self._frames[event.sequence] += 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from cellsynth.cli.console import Printer, Progress, interruptible, quoted
 from cellsynth.errors import CellsynthError
@@ -29,22 +32,8 @@ def report_set_at_the_end(
     target = default_report(out)
     if not made and report_is_of(target, set_digest(out)):
         return
-    later = f"{quoted(out)} is whole; next: cellsynth report {quoted(out)}"
-    try:
-        with Progress(quiet) as progress, interruptible(lambda: later):
-            report_dataset(
-                out,
-                ReportOptions(brief=True),
-                out=target,
-                workers=workers,
-                on_progress=lambda stage, done, total: progress.update(
-                    f"report: {stage}", done, total
-                ),
-            )
-    except CellsynthError as error:
-        printer.note(f"no report: {error}")
-    else:
-        printer.line(f"report: {quoted(target)}, for a browser")
+    write = partial(report_dataset, out, ReportOptions(brief=True), out=target, workers=workers)
+    _report(out, target, write, printer, quiet)
 
 
 def report_preset_at_the_end(folder: Path, *, device: str, printer: Printer, quiet: bool) -> None:
@@ -53,16 +42,23 @@ def report_preset_at_the_end(folder: Path, *, device: str, printer: Printer, qui
     from cellsynth.report.preset import preset_report_path, report_preset
 
     target = preset_report_path(folder)
+
+    def write(**told: Any) -> None:
+        report_preset(read_bundle(folder), out=target, device=device, **told)
+
+    _report(folder, target, write, printer, quiet)
+
+
+def _report(
+    folder: Path, target: Path, write: Callable[..., object], printer: Printer, quiet: bool
+) -> None:
     later = f"{quoted(folder)} is whole; next: cellsynth report {quoted(folder)}"
     try:
         with Progress(quiet) as progress, interruptible(lambda: later):
-            report_preset(
-                read_bundle(folder),
-                out=target,
-                device=device,
+            write(
                 on_progress=lambda stage, done, total: progress.update(
                     f"report: {stage}", done, total
-                ),
+                )
             )
     except CellsynthError as error:
         printer.note(f"no report: {error}")

@@ -9,15 +9,16 @@ import typer
 
 from cellsynth.cli.console import Printer, Progress, interruptible, quoted
 from cellsynth.cli.flags import (
+    AgainstFlag,
+    AgainstKindFlag,
+    AgainstVoxelSizeFlag,
+    KindFlag,
     OverwriteFlag,
     QuietFlag,
     VoxelSizeFlag,
-    judged,
-    parse_numbers,
-    parse_voxel_size,
-    whole_number,
+    WorkersFlag,
+    judged_comparison,
 )
-from cellsynth.errors import InputError
 
 if TYPE_CHECKING:
     from cellsynth.evaluation.models import Descriptor, Evaluation, Overall, SetMeasures
@@ -42,10 +43,7 @@ TOPOLOGY = {
 
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="SET", help="Masks, with 01_GT in it.")],
-    against: Annotated[
-        Path | None,
-        typer.Option(metavar="REAL", help="Masks to compare with; any that train-preset takes."),
-    ] = None,
+    against: AgainstFlag = None,
     json: Annotated[
         str | None,
         typer.Option(metavar="FILE", help="Write every figure there as JSON; - is stdout."),
@@ -59,22 +57,10 @@ def evaluate(
         ),
     ] = True,
     voxel_size: VoxelSizeFlag = None,
-    against_voxel_size: Annotated[
-        str | None, typer.Option(metavar="UM", help="That of REAL.")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(help="Masks of a CTC folder: TRA, SEG or ST.  [default: the first there is]"),
-    ] = None,
-    against_kind: Annotated[str | None, typer.Option(help="The same, of REAL.")] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole_number,
-            metavar="N",
-            help="Processes; never changes the result.  [default: one per core]",
-        ),
-    ] = None,
+    against_voxel_size: AgainstVoxelSizeFlag = None,
+    kind: KindFlag = None,
+    against_kind: AgainstKindFlag = None,
+    workers: WorkersFlag = None,
     overwrite: OverwriteFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -82,23 +68,15 @@ def evaluate(
 
     cellsynth evaluate celegans-384 --against my-masks --json celegans-384.json
     """
-    from cellsynth.cli.models import EvaluateFlags
-
-    flags = judged(
-        EvaluateFlags,
+    flags = judged_comparison(
         "evaluate",
-        {
-            "voxel_size": parse_voxel_size(voxel_size),
-            "against_voxel_size": None
-            if against_voxel_size is None
-            else parse_numbers("--against-voxel-size", against_voxel_size, float, "1.0,0.09,0.09"),
-            "kind": kind,
-            "against_kind": against_kind,
-            "workers": workers,
-        },
+        against,
+        voxel_size=voxel_size,
+        against_voxel_size=against_voxel_size,
+        kind=kind,
+        against_kind=against_kind,
+        workers=workers,
     )
-    if against is None and (flags.against_voxel_size or flags.against_kind):
-        raise InputError("--against-voxel-size and --against-kind are of --against; give that too")
     out = None if json in {None, STDOUT} else Path(str(json))
 
     from cellsynth.evaluation.dataset import EvaluateOptions, evaluate_dataset

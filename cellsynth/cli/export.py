@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.console import FrameProgress, Printer, Progress, interruptible, quoted
 from cellsynth.cli.flags import (
     DeviceFlag,
+    FrameIntervalFlag,
     OverwriteFlag,
     QuietFlag,
     ResumeFlag,
     VoxelSizeFlag,
+    WorkersFlag,
     exclude,
     judged,
-    number,
     parse_voxel_size,
     whole_number,
 )
@@ -24,7 +25,7 @@ from cellsynth.errors import InputError
 
 if TYPE_CHECKING:
     from cellsynth.cli.models import ExportFlags
-    from cellsynth.formats.exporting import ExportEvent, ExportSummary
+    from cellsynth.formats.exporting import ExportSummary
 
 __all__ = ["export"]
 
@@ -58,18 +59,8 @@ def export(
         typer.Option(help="Of meshes: name, folder or zip of a preset.  [default: that of SET]"),
     ] = None,
     voxel_size: VoxelSizeFlag = None,
-    frame_interval: Annotated[
-        float | None,
-        typer.Option(parser=number, metavar="S", help="Seconds between frames."),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole_number,
-            metavar="N",
-            help="Processes; never changes the result.  [default: one per core]",
-        ),
-    ] = None,
+    frame_interval: FrameIntervalFlag = None,
+    workers: WorkersFlag = None,
     device: DeviceFlag = "auto",
     resume: ResumeFlag = False,
     overwrite: OverwriteFlag = False,
@@ -112,7 +103,7 @@ def export(
     total = sum(sequence.n_frames for sequence in read_ctc(folder, "TRA"))
     again = "the same command with --resume goes on from the last whole sequence, if there is one"
     with Progress(quiet) as progress, interruptible(lambda: again):
-        shown = _Shown(progress, total)
+        shown = FrameProgress(progress, "exporting", total)
         given: dict[str, Any] = {
             "voxel_size_um": flags.voxel_size,
             "frame_interval_s": flags.frame_interval,
@@ -165,20 +156,6 @@ def _beside(folder: Path, to: str) -> Path:
     """A folder beside the set, named after it and the format."""
     named = folder if folder.name else folder.resolve()
     return named.with_name(f"{named.name}-{to}")
-
-
-class _Shown:
-    """Events as progress in frames."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-
-    def event(self, event: ExportEvent) -> None:
-        if event.kind == "frame":
-            self._done += 1
-            self._progress.update("exporting", self._done, self._total)
 
 
 _NEXT = {

@@ -10,12 +10,13 @@ import typer
 from cellsynth.cli.console import Printer, Progress, interruptible, quoted
 from cellsynth.cli.flags import (
     DeviceFlag,
+    FrameIntervalFlag,
+    KindFlag,
     OverwriteFlag,
     QuietFlag,
     SeedFlag,
     VoxelSizeFlag,
     judged,
-    number,
     parse_voxel_size,
     slug,
     whole_number,
@@ -61,13 +62,8 @@ def fit(
         bool, typer.Option("--rotate/--as-it-lies", help="Whether to look for the rotation.")
     ] = True,
     voxel_size: VoxelSizeFlag = None,
-    frame_interval: Annotated[
-        float | None, typer.Option(parser=number, metavar="S", help="Seconds between frames.")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(help="Masks of a CTC folder: TRA, SEG or ST.  [default: the first there is]"),
-    ] = None,
+    frame_interval: FrameIntervalFlag = None,
+    kind: KindFlag = None,
     seed: SeedFlag = 0,
     device: DeviceFlag = "auto",
     overwrite: OverwriteFlag = False,

@@ -16,20 +16,29 @@ import typer
 from cellsynth.errors import InputError
 
 if TYPE_CHECKING:
+    from cellsynth.cli.models import EvaluateFlags
     from cellsynth.geometry import Grid, Index, Triple
     from cellsynth.presets.bundle import Bundle
 
 __all__ = [
+    "AgainstFlag",
+    "AgainstKindFlag",
+    "AgainstVoxelSizeFlag",
     "DeviceFlag",
+    "FrameIntervalFlag",
+    "KindFlag",
     "NoReportFlag",
     "OverwriteFlag",
+    "PresetOfSetFlag",
     "QuietFlag",
     "ResumeFlag",
     "SeedFlag",
     "VoxelSizeFlag",
+    "WorkersFlag",
     "exclude",
     "grid_of",
     "judged",
+    "judged_comparison",
     "number",
     "parse_duration_s",
     "parse_numbers",
@@ -55,14 +64,38 @@ def number(text: str | float) -> float:
         raise typer.BadParameter(f"must be a number, got {text!r}") from None
 
 
+AgainstFlag = Annotated[
+    Path | None,
+    typer.Option(
+        "--against", metavar="REAL", help="Masks to compare with; any that train-preset takes."
+    ),
+]
+AgainstKindFlag = Annotated[str | None, typer.Option("--against-kind", help="The same, of REAL.")]
+AgainstVoxelSizeFlag = Annotated[
+    str | None, typer.Option("--against-voxel-size", metavar="UM", help="That of REAL.")
+]
 DeviceFlag = Annotated[
     str, typer.Option("--device", help="auto, cpu or cuda; auto is a GPU where there is one.")
+]
+FrameIntervalFlag = Annotated[
+    float | None,
+    typer.Option("--frame-interval", parser=number, metavar="S", help="Seconds between frames."),
+]
+KindFlag = Annotated[
+    str | None,
+    typer.Option(
+        "--kind", help="Masks of a CTC folder: TRA, SEG or ST.  [default: the first there is]"
+    ),
 ]
 NoReportFlag = Annotated[
     bool, typer.Option("--no-report", help="Leave out the report, an HTML page, at the end.")
 ]
 OverwriteFlag = Annotated[
     bool, typer.Option("--overwrite", help="Replace what an earlier run wrote there.")
+]
+PresetOfSetFlag = Annotated[
+    str | None,
+    typer.Option("--preset", help="Name, folder or zip of a preset.  [default: that of SET]"),
 ]
 QuietFlag = Annotated[bool, typer.Option("--quiet", help="Print only the last line.")]
 ResumeFlag = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
@@ -73,6 +106,15 @@ SeedFlag = Annotated[
 VoxelSizeFlag = Annotated[
     str | None,
     typer.Option("--voxel-size", metavar="UM", help="Voxel size in µm, z,y,x or one for all."),
+]
+WorkersFlag = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        parser=whole_number,
+        metavar="N",
+        help="Processes; never changes the result.  [default: one per core]",
+    ),
 ]
 
 M = TypeVar("M")
@@ -92,6 +134,39 @@ def judged(model: type[M], verb: str, values: Mapping[str, Any]) -> M:
     flags = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
     found: M = judge(model, flags, verb, InputError)  # type: ignore[type-var]
     return found
+
+
+def judged_comparison(
+    verb: str,
+    against: Path | None,
+    *,
+    voxel_size: str | None,
+    against_voxel_size: str | None,
+    kind: str | None,
+    against_kind: str | None,
+    workers: int | None,
+) -> EvaluateFlags:
+    """What ``verb`` measures, and what it compares that with.
+
+    Raises:
+        InputError: As :func:`judged`; or flags of ``--against`` without that.
+    """
+    from cellsynth.cli.models import EvaluateFlags
+
+    flags = judged(
+        EvaluateFlags,
+        verb,
+        {
+            "voxel_size": parse_voxel_size(voxel_size),
+            "against_voxel_size": parse_voxel_size(against_voxel_size, flag="--against-voxel-size"),
+            "kind": kind,
+            "against_kind": against_kind,
+            "workers": workers,
+        },
+    )
+    if against is None and (flags.against_voxel_size or flags.against_kind):
+        raise InputError("--against-voxel-size and --against-kind are of --against; give that too")
+    return flags
 
 
 def exclude(first: str, second: str, both: bool) -> None:
@@ -124,9 +199,11 @@ def parse_numbers(flag: str, text: str, kind: type[int] | type[float], example: 
     return tuple(numbers * (3 // len(numbers)))
 
 
-def parse_voxel_size(text: str | None, example: str = "1.0,0.09,0.09") -> Any:
-    """Three sizes from the text of ``--voxel-size``; None where it was not given."""
-    return None if text is None else parse_numbers("--voxel-size", text, float, example)
+def parse_voxel_size(
+    text: str | None, example: str = "1.0,0.09,0.09", flag: str = "--voxel-size"
+) -> Any:
+    """Three sizes from the text of ``flag``; None where it was not given."""
+    return None if text is None else parse_numbers(flag, text, float, example)
 
 
 def parse_duration_s(flag: str, text: str) -> float:

@@ -18,6 +18,7 @@ from cellsynth.cli.flags import (
     ResumeFlag,
     SeedFlag,
     VoxelSizeFlag,
+    WorkersFlag,
     exclude,
     grid_of,
     judged,
@@ -71,14 +72,7 @@ def generate(
         Path | None,
         typer.Option(help="Folder of the data set.  [default: made of preset and size]"),
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole_number,
-            metavar="N",
-            help="Processes; never changes the result.  [default: one per core]",
-        ),
-    ] = None,
+    workers: WorkersFlag = None,
     dense: Annotated[
         bool, typer.Option("--dense", help="Ask the field at every voxel; the same, but slow.")
     ] = False,

@@ -9,16 +9,18 @@ import typer
 
 from cellsynth.cli.console import Printer, Progress, interruptible, quoted
 from cellsynth.cli.flags import (
+    AgainstFlag,
+    AgainstKindFlag,
+    AgainstVoxelSizeFlag,
+    KindFlag,
     OverwriteFlag,
+    PresetOfSetFlag,
     QuietFlag,
     VoxelSizeFlag,
+    WorkersFlag,
     exclude,
-    judged,
-    parse_numbers,
-    parse_voxel_size,
-    whole_number,
+    judged_comparison,
 )
-from cellsynth.errors import InputError
 
 __all__ = ["report"]
 
@@ -27,10 +29,7 @@ def report(
     folder: Annotated[
         Path, typer.Argument(metavar="SET", help="A data set, ours or anybody's; or a preset.")
     ],
-    against: Annotated[
-        Path | None,
-        typer.Option(metavar="REAL", help="Masks to compare with; any that train-preset takes."),
-    ] = None,
+    against: AgainstFlag = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -45,26 +44,11 @@ def report(
         ),
     ] = None,
     voxel_size: VoxelSizeFlag = None,
-    against_voxel_size: Annotated[
-        str | None, typer.Option(metavar="UM", help="That of REAL.")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(help="Masks of a CTC folder: TRA, SEG or ST.  [default: the first there is]"),
-    ] = None,
-    against_kind: Annotated[str | None, typer.Option(help="The same, of REAL.")] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Name, folder or zip of a preset.  [default: that of SET]"),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole_number,
-            metavar="N",
-            help="Processes; never changes the result.  [default: one per core]",
-        ),
-    ] = None,
+    against_voxel_size: AgainstVoxelSizeFlag = None,
+    kind: KindFlag = None,
+    against_kind: AgainstKindFlag = None,
+    preset: PresetOfSetFlag = None,
+    workers: WorkersFlag = None,
     overwrite: OverwriteFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
@@ -72,24 +56,16 @@ def report(
 
     cellsynth report celegans-384 --against my-masks
     """
-    from cellsynth.cli.models import EvaluateFlags
-
     exclude("--against", "--evaluation", against is not None and evaluation is not None)
-    flags = judged(
-        EvaluateFlags,
+    flags = judged_comparison(
         "report",
-        {
-            "voxel_size": parse_voxel_size(voxel_size),
-            "against_voxel_size": None
-            if against_voxel_size is None
-            else parse_numbers("--against-voxel-size", against_voxel_size, float, "1.0,0.09,0.09"),
-            "kind": kind,
-            "against_kind": against_kind,
-            "workers": workers,
-        },
+        against,
+        voxel_size=voxel_size,
+        against_voxel_size=against_voxel_size,
+        kind=kind,
+        against_kind=against_kind,
+        workers=workers,
     )
-    if against is None and (flags.against_voxel_size or flags.against_kind):
-        raise InputError("--against-voxel-size and --against-kind are of --against; give that too")
 
     from cellsynth.evaluation.files import read_evaluation
     from cellsynth.presets.bundle import PRESET

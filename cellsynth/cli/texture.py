@@ -7,24 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.console import FrameProgress, Printer, Progress, interruptible, quoted
 from cellsynth.cli.ending import report_set_at_the_end
 from cellsynth.cli.flags import (
     DeviceFlag,
     NoReportFlag,
     OverwriteFlag,
+    PresetOfSetFlag,
     QuietFlag,
     ResumeFlag,
     SeedFlag,
     VoxelSizeFlag,
+    WorkersFlag,
     exclude,
     judged,
     parse_voxel_size,
-    whole_number,
 )
 
 if TYPE_CHECKING:
-    from cellsynth.texture.dataset import Summary, TextureEvent
+    from cellsynth.texture.dataset import Summary
 
 __all__ = ["texture"]
 
@@ -50,20 +51,10 @@ def texture(
             help="Name or TOML file of a microscope, for optics.  [default: the preset's]"
         ),
     ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Name, folder or zip of a preset.  [default: that of SET]"),
-    ] = None,
+    preset: PresetOfSetFlag = None,
     voxel_size: VoxelSizeFlag = None,
     seed: SeedFlag = 0,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            parser=whole_number,
-            metavar="N",
-            help="Processes; never changes the result.  [default: one per core]",
-        ),
-    ] = None,
+    workers: WorkersFlag = None,
     device: DeviceFlag = "auto",
     resume: ResumeFlag = False,
     overwrite: OverwriteFlag = False,
@@ -105,7 +96,7 @@ def texture(
     printer = Printer(quiet)
     again = "the same command with --resume goes on from the last whole sequence, if there is one"
     with Progress(quiet) as progress, interruptible(lambda: again):
-        shown = _Shown(progress, total)
+        shown = FrameProgress(progress, "texturing", total)
         summary = dataset.texture_dataset(
             folder,
             options,
@@ -122,20 +113,6 @@ def texture(
             summary.out, made=summary.made, workers=flags.workers, printer=printer, quiet=quiet
         )
     printer.last(_told(summary))
-
-
-class _Shown:
-    """Events as progress in frames."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-
-    def event(self, event: TextureEvent) -> None:
-        if event.kind == "frame":
-            self._done += 1
-            self._progress.update("texturing", self._done, self._total)
 
 
 def _told(summary: Summary) -> str:

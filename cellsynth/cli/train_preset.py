@@ -13,6 +13,8 @@ from cellsynth.cli.console import Printer, Progress, interruptible, quoted
 from cellsynth.cli.ending import report_preset_at_the_end
 from cellsynth.cli.flags import (
     DeviceFlag,
+    FrameIntervalFlag,
+    KindFlag,
     NoReportFlag,
     OverwriteFlag,
     QuietFlag,
@@ -44,6 +46,7 @@ STAGES = {
     "points": "drawing points",
     "train": "training",
     "evaluate": "evaluating",
+    "judge": "looking at learned cells",
     "calibrate": "calibrating",
 }
 
@@ -62,7 +65,11 @@ def train_preset(
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Time to train, as 90s, 20m or 1.5h.  [default: 20m]"),
+        typer.Option(
+            metavar="TIME",
+            help="Time to train, as 90s, 20m or 1.5h; preparing, measuring and calibrating come on "
+            "top.  [default: 20m]",
+        ),
     ] = None,
     steps: Annotated[
         int | None,
@@ -75,13 +82,8 @@ def train_preset(
         ),
     ] = None,
     voxel_size: VoxelSizeFlag = None,
-    frame_interval: Annotated[
-        float | None, typer.Option(parser=number, metavar="S", help="Seconds between frames.")
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(help="Masks of a CTC folder: TRA, SEG or ST.  [default: the first there is]"),
-    ] = None,
+    frame_interval: FrameIntervalFlag = None,
+    kind: KindFlag = None,
     orientation: Annotated[
         str, typer.Option(help="Align cells per sequence, per frame, or none.")
     ] = "sequence",
@@ -244,6 +246,12 @@ class _Shown:
         self._dsc = ""
 
     def event(self, event: TrainEvent) -> None:
+        if event.assumed:
+            self._progress.note(
+                f"assumed, since the data do not say: {', '.join(event.assumed)}; where that is "
+                "wrong, so is every size: stop, and begin anew with --overwrite, --voxel-size and "
+                "--frame-interval"
+            )
         note = ""
         if event.report is not None:
             if event.probe_dsc is not None:

@@ -22,7 +22,7 @@ from cellsynth.evaluation.models import Evaluation
 from cellsynth.evaluation.told import MeasuredSet, Pairs, tell
 from cellsynth.formats.making import cores, made
 from cellsynth.formats.manifest import find_manifest
-from cellsynth.geometry import Triple
+from cellsynth.geometry import Triple, spread_frames
 from cellsynth.shapes.mask_sequence import MaskSequence
 from cellsynth.shapes.masks import open_masks
 
@@ -45,6 +45,8 @@ class EvaluateOptions:
         exchanges: Times that families are dealt out anew to test whether distributions differ.
         seed: Of that.
         sequences: How many sequences of the set to measure, the first ones; None is all.
+        frames: How many frames of a sequence to measure, evenly from the first to the last; None
+            is all. In the others nothing is measured, as if they showed no cell.
     """
 
     voxel_size_um: Triple | None = None
@@ -55,6 +57,7 @@ class EvaluateOptions:
     exchanges: int = 999
     seed: int = 0
     sequences: int | None = None
+    frames: int | None = None
 
 
 def evaluate_dataset(
@@ -62,6 +65,7 @@ def evaluate_dataset(
     options: EvaluateOptions | None = None,
     *,
     against: Path | None = None,
+    opened: Sequence[MaskSequence] | None = None,
     workers: int | None = 1,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -72,6 +76,7 @@ def evaluate_dataset(
             :func:`~cellsynth.shapes.masks.open_masks` reads.
         options: How to evaluate.
         against: What to compare it with, such as the masks that a preset was trained on.
+        opened: What ``open_masks`` made of the folder, so that it need not be opened once more.
         workers: Processes; None is one per core. Never changes the result.
         on_progress: Called with frames measured and frames in all, of both sets.
 
@@ -88,13 +93,21 @@ def evaluate_dataset(
         raise InputError(f"exchanges must be at least 1, got {options.exchanges}")
     if options.sequences is not None and options.sequences < 1:
         raise InputError(f"sequences must be at least 1, got {options.sequences}")
-    mine = _open(folder, options.voxel_size_um, options.kind, "--voxel-size")
+    if options.frames is not None and options.frames < 1:
+        raise InputError(f"frames must be at least 1, got {options.frames}")
+    mine = (
+        opened
+        if opened is not None
+        else open_masks(folder, voxel_size_um=options.voxel_size_um, kind=options.kind)
+    )
+    _check_voxel_sizes(mine, "--voxel-size")
     mine = mine[: options.sequences]
     other: list[MaskSequence] = []
     if against is not None:
         size, kind = options.against_voxel_size_um, options.against_kind
-        other = _open(against, size, kind, "--against-voxel-size")
-    tasks = _tasks(mine, other, overlap=options.overlap)
+        other = open_masks(against, voxel_size_um=size, kind=kind)
+        _check_voxel_sizes(other, "--against-voxel-size")
+    tasks = _tasks(mine, other, overlap=options.overlap, most=options.frames)
     families = [families_of(s) for s in mine], [families_of(s) for s in other]
     factory = partial(FrameMeter, (mine, other), families, tasks)
     frames: tuple[list[list[FrameMeasures]], list[list[FrameMeasures]]] = (
@@ -102,7 +115,7 @@ def evaluate_dataset(
         [[FrameMeasures({}, {})] * s.n_frames for s in other],
     )
     pairs: dict[tuple[int, int], dict[int, Agreement]] = {}
-    total = sum(s.n_frames for s in (*mine, *other))
+    total = sum(i is not None for task in tasks for i in task.sequences)
     done = 0
     n = max(1, min(workers or cores(), len(tasks)))
     with closing(
@@ -125,20 +138,17 @@ def evaluate_dataset(
     return tell(sets, Pairs(partners, pairs), exchanges=options.exchanges, seed=options.seed)
 
 
-def _open(
-    path: Path, voxel_size_um: Triple | None, kind: Kind | None, flag: str
-) -> list[MaskSequence]:
-    sources = open_masks(path, voxel_size_um=voxel_size_um, kind=kind)
+def _check_voxel_sizes(sources: Sequence[MaskSequence], flag: str) -> None:
     for source in sources:
         if "voxel size" in source.assumed:
             raise InputError(f"{source.name} does not say how large a voxel is; pass {flag}")
-    return sources
 
 
 def _tasks(
-    mine: Sequence[MaskSequence], other: Sequence[MaskSequence], *, overlap: bool
+    mine: Sequence[MaskSequence], other: Sequence[MaskSequence], *, overlap: bool, most: int | None
 ) -> list[FrameTask]:
-    """Every frame of both sets once; frames to be compared cell by cell are one task."""
+    """Frames of both sets once, at most so many of a sequence of ``mine``; frames to be compared
+    cell by cell are one task."""
     named = {source.short_name: i for i, source in enumerate(other)}
     tasks = []
     paired = set()
@@ -146,7 +156,7 @@ def _tasks(
         partner = named.get(source.short_name) if overlap else None
         if partner is not None and not _same_grid(source, other[partner]):
             partner = None
-        for t in range(source.n_frames):
+        for t in spread_frames(source.n_frames, most):
             both = partner is not None and t < other[partner].n_frames
             tasks.append(FrameTask(t, (i, partner if both else None)))
             if both:

@@ -60,18 +60,26 @@ class Components:
 def principal_components(codes: NDArray[np.floating]) -> Components:
     """Principal components of codes ``(n, latent_dim)``; n codes have no more than n - 1.
 
+    An axis points where its largest entry is above 0. This is scikit-learn's full decomposition
+    without scikit-learn, which takes longer to load than codes take to be mapped.
+
     Raises:
         InputError: Fewer than two codes, or codes that are all alike.
     """
-    from sklearn.decomposition import PCA
-
     known = np.asarray(codes, np.float64)
     n, size = known.shape
     if n < 2 or not np.ptp(known, axis=0).any():
         raise InputError(f"{n} codes that do not differ have no principal components")
-    found = PCA(min(n - 1, size), svd_solver="full").fit(known)
+    k = min(n - 1, size)
+    mean = known.mean(axis=0)
+    _, widths, axes = np.linalg.svd(known - mean, full_matrices=False)
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    variances = widths**2 / (n - 1)
     return Components(
-        found.mean_, found.components_, found.explained_variance_, found.explained_variance_ratio_
+        mean,
+        axes[:k] * np.where(largest[:k] < 0, -1.0, 1.0),
+        variances[:k],
+        variances[:k] / variances.sum(),
     )
 
 

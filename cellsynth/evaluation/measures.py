@@ -14,7 +14,7 @@ from cellsynth.evaluation.betti import Betti, betti_numbers
 from cellsynth.evaluation.descriptors import paper_sphericity, wadell_sphericity
 from cellsynth.evaluation.surface import Surface, mask_surface
 from cellsynth.formats.making import Record
-from cellsynth.geometry import Triple
+from cellsynth.geometry import Index, Triple
 from cellsynth.shapes.cell_mask import labelled_masks, mean_position
 from cellsynth.shapes.mask_sequence import MaskSequence
 
@@ -100,6 +100,19 @@ def measure_frame(
 
 
 @dataclass(frozen=True)
+class _Part:
+    """Where in a frame some labels lie.
+
+    Attributes:
+        start: Their first voxel ``(z, y, x)``.
+        shape: Of the frame.
+    """
+
+    start: Index
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class _Measured:
     """A frame with what its cells are compared by: label by label, their boxes and surfaces."""
 
@@ -109,11 +122,17 @@ class _Measured:
     surfaces: dict[int, Surface]
 
 
-def _measure(labels: NDArray[Any], voxel_size_um: Triple, families: Mapping[int, int]) -> _Measured:
+def _measure(
+    labels: NDArray[Any],
+    voxel_size_um: Triple,
+    families: Mapping[int, int],
+    part: _Part | None = None,
+) -> _Measured:
+    part = part or _Part((0, 0, 0), labels.shape)
     found = _Measured(labels, FrameMeasures({}, {}), {}, {})
     members: dict[int, list[int]] = {}
     for label, mask, box in labelled_masks(labels):
-        measures, surface = _measure_body(mask, box, labels.shape, voxel_size_um)
+        measures, surface = _measure_body(mask, box, part, voxel_size_um)
         found.measures.cells[label] = measures
         found.boxes[label] = box
         found.surfaces[label] = surface
@@ -122,15 +141,17 @@ def _measure(labels: NDArray[Any], voxel_size_um: Triple, families: Mapping[int,
         if len(of_family) > 1:
             box = _around([found.boxes[label] for label in of_family])
             mask = np.isin(labels[box], of_family)
-            body, _ = _measure_body(mask, box, labels.shape, voxel_size_um)
+            body, _ = _measure_body(mask, box, part, voxel_size_um)
             found.measures.families[family] = body
     return found
 
 
 def _measure_body(
-    mask: NDArray[np.bool_], box: Box, shape: tuple[int, ...], voxel_size_um: Triple
+    mask: NDArray[np.bool_], box: Box, part: _Part, voxel_size_um: Triple
 ) -> tuple[Measures, Surface]:
-    z, y, x = (part.start * size for part, size in zip(box, voxel_size_um, strict=True))
+    lows = [axis.start + low for axis, low in zip(box, part.start, strict=True)]
+    highs = [axis.stop + low for axis, low in zip(box, part.start, strict=True)]
+    z, y, x = (low * size for low, size in zip(lows, voxel_size_um, strict=True))
     surface = mask_surface(mask, voxel_size_um).moved((z, y, x))
     mean = (at * size for at, size in zip(mean_position(mask), voxel_size_um, strict=True))
     measures = Measures(
@@ -138,7 +159,7 @@ def _measure_body(
         surface_um2=surface.area_um2,
         betti=betti_numbers(mask),
         centroid_um=(z + next(mean), y + next(mean), x + next(mean)),
-        at_border=any(p.start == 0 or p.stop == n for p, n in zip(box, shape, strict=True)),
+        at_border=0 in lows or any(n == at for n, at in zip(part.shape, highs, strict=True)),
     )
     return measures, surface
 
@@ -170,16 +191,25 @@ class FrameMeter:
     def __call__(self, index: int) -> Record:
         """``frames``, the measures in either set; ``pairs``, cells in both by label."""
         task = self._tasks[index]
-        frames = [self._frame(which, i, task.frame) for which, i in enumerate(task.sequences)]
+        # To be compared, both lie whole in one frame of reference.
+        whole = None not in task.sequences
+        frames = [
+            self._frame(which, i, task.frame, whole=whole) for which, i in enumerate(task.sequences)
+        ]
         mine, other = frames
         pairs = {} if mine is None or other is None else _pairs(mine, other)
         return {"frames": [f and f.measures for f in frames], "pairs": pairs}
 
-    def _frame(self, which: int, i: int | None, t: int) -> _Measured | None:
+    def _frame(self, which: int, i: int | None, t: int, *, whole: bool) -> _Measured | None:
         if i is None:
             return None
         source = self._sources[which][i]
-        return _measure(source.frame(t), source.voxel_size_um, self._families[which][i])
+        families = self._families[which][i]
+        if whole:
+            return _measure(source.frame(t), source.voxel_size_um, families)
+        labels, start = source.cropped(t)
+        part = _Part(start, source.shape)
+        return _measure(labels, source.voxel_size_um, families, part)
 
 
 def _pairs(mine: _Measured, other: _Measured) -> dict[int, Agreement]:

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.errors import FormatError, InputError, InUseError, MissingError
-from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
+from cellsynth.formats.ctc_names import FOLDERS, list_folder, refuse_zarr, sequence_names
 from cellsynth.formats.ctc_table import read_table
 from cellsynth.formats.ctc_writer import CTCWriter, Piece, write_ctc
 from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.storage import link_or_copy, storing
 from cellsynth.formats.tiff_reading import (
     FrameHeader,
+    read_cropped,
     read_frame_interval_s,
     read_header,
     read_labels,
@@ -86,6 +88,16 @@ class CTCSequence:
             raise FormatError(f"{self.frame_paths[t]} has shape {labels.shape}, not {self.shape}")
         return labels
 
+    def cropped(self, t: int) -> tuple[NDArray[Any], tuple[int, ...]]:
+        """The part of frame ``t`` with labels, and where it begins, ``(z, y, x)``.
+
+        Frames had one shape when the sequence was opened; a frame without a mask is empty. Raises
+        FormatError where the file is damaged.
+        """
+        if t not in self.frame_paths:
+            return np.zeros((0, 0, 0), np.uint8), (0, 0, 0)
+        return read_cropped(self.frame_paths[t])
+
 
 def read_ctc(root: StrPath, kind: str | None = None) -> list[CTCSequence]:
     """Every sequence of a data set that has reference masks, in order.
@@ -99,7 +111,8 @@ def read_ctc(root: StrPath, kind: str | None = None) -> list[CTCSequence]:
 
     Raises:
         MissingError: No such folder, no sequence in it, or no masks of that kind.
-        FormatError: Float or colour masks, frames of different shape, a damaged file or table.
+        FormatError: Float or colour masks, frames of different shape, a damaged file or table;
+            OME-Zarr.
         InputError: Unknown ``kind``.
     """
     kinds = ("TRA", "SEG", "ST") if kind is None else (kind,)
@@ -113,6 +126,7 @@ def read_ctc(root: StrPath, kind: str | None = None) -> list[CTCSequence]:
                 sequences.append(_open_sequence(Path(root), name, candidate, paths))
                 break
     if not sequences:
+        refuse_zarr(root)
         wanted = " or ".join(FOLDERS[k].path.format("01") for k in kinds)
         example = FOLDERS[kinds[0]].file(0, 3)
         raise MissingError(

@@ -17,7 +17,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cellsynth.errors import MissingError, StorageError
+from cellsynth.errors import FormatError, MissingError, StorageError
 
 __all__ = [
     "FOLDERS",
@@ -25,6 +25,7 @@ __all__ = [
     "frame_digits",
     "is_sequence_name",
     "list_folder",
+    "refuse_zarr",
     "sequence_name",
     "sequence_names",
 ]
@@ -106,6 +107,21 @@ def sequence_names(root: str | os.PathLike[str]) -> list[str]:
     """
     matches = (_SEQUENCE.fullmatch(path.name) for path in list_folder(root) if path.is_dir())
     return sorted({match[1] for match in matches if match}, key=int)
+
+
+def refuse_zarr(root: str | os.PathLike[str]) -> None:
+    """Raise where a folder without sequences is, or holds, Zarr.
+
+    Raises:
+        FormatError: It does; what to do instead is said.
+    """
+    names = [path.name for path in (Path(root), *list_folder(root)) if path.suffix == ".zarr"]
+    if names and not sequence_names(root):
+        raise FormatError(
+            f"{os.fspath(root)} holds OME-Zarr ({names[0]}), expected TIFF files as "
+            "01_GT/TRA/man_track000.tif; generate the same cells without --format ome-zarr (only "
+            "train-preset, fit, evaluate and report read OME-Zarr)"
+        )
 
 
 def list_folder(path: str | os.PathLike[str]) -> list[Path]:

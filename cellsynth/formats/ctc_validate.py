@@ -20,6 +20,7 @@ from cellsynth.formats.ctc_names import (
     frame_digits,
     is_sequence_name,
     list_folder,
+    refuse_zarr,
     sequence_names,
 )
 from cellsynth.formats.ctc_rules import RULES, Fault, told
@@ -51,9 +52,11 @@ def validate_ctc(
 
     Raises:
         MissingError: ``root`` is not a folder.
+        FormatError: It holds OME-Zarr, which has no such rules.
         StorageError: It may not be read.
     """
     base = Path(root)
+    refuse_zarr(base)
     names = sequence_names(base)
     wanted = names if sequences is None else list(sequences)
     every = {name: _contents(base, name) for name in names}

@@ -33,6 +33,7 @@ __all__ = [
     "FrameHeader",
     "check_pixels",
     "distinct_labels",
+    "read_cropped",
     "read_frame_interval_s",
     "read_header",
     "read_labels",
@@ -124,6 +125,41 @@ def read_planes(path: StrPath) -> Iterator[NDArray[Any]]:
             plane = page.asarray(maxworkers=1).reshape(header.shape[-2:])
             blank[page.dataoffsets] = not plane.any()
             yield plane
+
+
+def read_cropped(path: StrPath) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """The smallest box of one frame that holds all its labels, and where that begins.
+
+    Memory is that box and a plane, so a cell in a large frame is read in less of both. Raises as
+    `read_labels`.
+
+    Returns:
+        The box ``(z, y, x)``, empty where there is no label, and its first voxel ``(z, y, x)``;
+        flat frames are one voxel deep.
+    """
+    found: list[tuple[int, int, int, NDArray[Any]]] = []
+    dtype: np.dtype[Any] = np.dtype(np.uint16)
+    for z, plane in enumerate(read_planes(path)):
+        dtype = plane.dtype
+        rows = np.flatnonzero(plane.any(axis=1))
+        if rows.size:
+            strip = plane[rows[0] : rows[-1] + 1]
+            columns = np.flatnonzero(strip.any(axis=0))
+            part = strip[:, columns[0] : columns[-1] + 1].copy()
+            found.append((z, int(rows[0]), int(columns[0]), part))
+    if not found:
+        return np.zeros((0, 0, 0), dtype), (0, 0, 0)
+    low = found[0][0], min(y for _, y, _, _ in found), min(x for _, _, x, _ in found)
+    high = (
+        found[-1][0] + 1,
+        max(y + part.shape[0] for _, y, _, part in found),
+        max(x + part.shape[1] for _, _, x, part in found),
+    )
+    box = np.zeros([b - a for a, b in zip(low, high, strict=True)], dtype)
+    for z, y, x, part in found:
+        into = box[z - low[0], y - low[1] :, x - low[2] :]
+        into[: part.shape[0], : part.shape[1]] = part
+    return box, low
 
 
 def scan_labels(path: StrPath) -> frozenset[int]:

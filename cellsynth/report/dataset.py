@@ -18,9 +18,14 @@ from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.catalogue import find_preset
 from cellsynth.presets.versions import versions
 from cellsynth.report.files import REPORT, check_report, write_page
-from cellsynth.report.latent_map import FEWEST, LatentMap, latent_map
+from cellsynth.report.latent_map import LatentMap, latent_map
 from cellsynth.report.measures import comparison_section, descriptors_section
-from cellsynth.report.options import ReportOptions, ReportSummary, sequences_at_the_end
+from cellsynth.report.options import (
+    ReportOptions,
+    ReportSummary,
+    frames_at_the_end,
+    sequences_at_the_end,
+)
 from cellsynth.report.origin import again, facts, preset_named
 from cellsynth.report.page import Section, page
 from cellsynth.report.pictures import take_pictures
@@ -93,6 +98,7 @@ def report_dataset(
     notify = on_progress or (lambda *_: None)
     source = open_set(folder, voxel_size_um=options.voxel_size_um, kind=options.kind)
     n = sequences_at_the_end(source) if options.brief else len(source.sequences)
+    frames = frames_at_the_end(source) if options.brief else None
     if evaluation is not None:
         _check_evaluation(source, evaluation)
     measurable = not source.flat and all(s.voxel_size_um for s in source.sequences[:n])
@@ -102,7 +108,9 @@ def report_dataset(
             + ("its masks are flat" if source.flat else "no voxel size is known; pass --voxel-size")
         )
     pictures = take_pictures(
-        source.sequences[:n], lambda done, total: notify("looking", done, total)
+        source.sequences[:n],
+        lambda done, total: notify("looking", done, total),
+        frames=frames,
     )
     if evaluation is None and measurable:
         evaluation = evaluate_dataset(
@@ -114,15 +122,17 @@ def report_dataset(
                 against_kind=options.against_kind,
                 overlap=False,
                 sequences=n,
+                frames=frames,
             ),
             against=against,
+            opened=source.masks,
             workers=1 if against is None and _voxels(source, n) < ONE_PROCESS else workers,
             on_progress=lambda done, total: notify("measuring", done, total),
         )
     sections = [
         cells_section(source, pictures),
         gallery_section(source, pictures),
-        _measures(source, evaluation),
+        _measures(source, evaluation, frames),
         None if evaluation is None else comparison_section(evaluation),
         latent_section(*latent_of(source, bundle)),
         lineage_section(source),
@@ -177,9 +187,9 @@ def _check_evaluation(source: SetSource, evaluation: Evaluation) -> None:
         )
 
 
-def _measures(source: SetSource, evaluation: Evaluation | None) -> Section:
+def _measures(source: SetSource, evaluation: Evaluation | None, frames: int | None) -> Section:
     if evaluation is not None:
-        return descriptors_section(evaluation, len(source.sequences))
+        return descriptors_section(evaluation, len(source.sequences), frames)
     why = "nobody says how large a voxel is; --voxel-size tells"
     if source.flat:
         why = "its masks are flat, and volume and surface are of bodies"
@@ -205,11 +215,12 @@ def latent_of(source: SetSource, bundle: Bundle | None) -> tuple[LatentMap | Non
     if bundle.sha256 != sha256:
         why = f"The preset {name} that is here now is not the one that the set was made from."
         return None, [], f"{why} Its learned codes are not shown."
-    learned = bundle.tensors()["latents"]
-    if len(learned) < FEWEST or learned.shape[1] < 2:
-        return None, [], f"Preset {name} has too few codes for a map."
     drawn = np.array(list(codes.values()), np.float64)
-    return latent_map(learned, drawn), list(codes), ""
+    try:
+        found = latent_map(bundle.tensors()["latents"], drawn)
+    except InputError as none:
+        return None, [], f"No map of the codes of preset {name}: {none}."
+    return found, list(codes), ""
 
 
 def _facts(source: SetSource, evaluation: Evaluation | None) -> list[tuple[str, str]]:

@@ -10,11 +10,12 @@ from dominate import svg
 from dominate.dom_tag import dom_tag
 from numpy.typing import NDArray
 
+from cellsynth.errors import InputError
+from cellsynth.evaluation.embedding import FEWEST, principal_components
 from cellsynth.report.charts import nice_steps, number
 
-__all__ = ["FEWEST", "LatentMap", "draw_map", "latent_map"]
+__all__ = ["LatentMap", "draw_map", "latent_map"]
 
-FEWEST = 3  # learned codes, below which there is no plane
 SIDE_X, SIDE_Y = 560, 400
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 44
 MOST_DRAWN = 2000
@@ -36,21 +37,19 @@ class LatentMap:
 
 
 def latent_map(learned: NDArray[Any], drawn: NDArray[Any]) -> LatentMap:
-    """The map; learned codes ``(n, d)``, n ≥ 3 and d ≥ 2, decide its axes.
+    """The map; learned codes ``(n, d)`` decide its axes.
 
-    An axis points where its largest entry is above 0, so that the map is always the same.
+    Raises:
+        InputError: Fewer than three codes, codes of one number, or codes that are all alike: they
+            have no plane.
     """
-    codes = np.asarray(learned, np.float64)
-    mean = codes.mean(axis=0)
-    _, widths, axes = np.linalg.svd(codes - mean, full_matrices=False)
-    axes = axes[:2]
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    axes = axes * np.where(largest < 0, -1.0, 1.0)
-    shares = widths**2 / max(float((widths**2).sum()), 1e-30)
-    others = np.asarray(drawn, np.float64).reshape(-1, codes.shape[1])
-    return LatentMap(
-        (codes - mean) @ axes.T, (others - mean) @ axes.T, (float(shares[0]), float(shares[1]))
-    )
+    n, size = learned.shape
+    if n < FEWEST or size < 2:
+        raise InputError(f"{n} codes of {size} numbers lie in no plane")
+    found = principal_components(learned)
+    first, second = found.ratios[:2].tolist()
+    others = np.asarray(drawn, np.float64).reshape(-1, size)
+    return LatentMap(found.scores(learned)[:, :2], found.scores(others)[:, :2], (first, second))
 
 
 def draw_map(found: LatentMap, names: list[str]) -> dom_tag:

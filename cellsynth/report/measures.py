@@ -52,12 +52,13 @@ DEFINITIONS = (
 )
 
 
-def descriptors_section(found: Evaluation, n_sequences: int) -> Section:
+def descriptors_section(found: Evaluation, n_sequences: int, frames: int | None = None) -> Section:
     """Descriptors over time, and their means.
 
     Args:
         found: What was measured.
         n_sequences: Sequences of the set, of which fewer may have been measured.
+        frames: How many frames of a sequence were shown and measured; None is all.
     """
     sets = [found.of] if found.against is None else [found.of, found.against]
     scale, x_title = _time_axis(sets)
@@ -67,7 +68,7 @@ def descriptors_section(found: Evaluation, n_sequences: int) -> Section:
     )
     charts = []
     for key, title in TITLES.items():
-        curves = [_curve(one, key, i, scale[i]) for i, one in enumerate(sets)]
+        curves = [_curve(one, key, i, scale[i], gaps=frames is None) for i, one in enumerate(sets)]
         told = f"{title} over time: {'; '.join(_told(one, key) for one in sets)}"
         drawing = line_chart(curves, title=told, x_title=x_title)
         charts.append(html.figure(html.h3(title), drawing))
@@ -80,12 +81,13 @@ def descriptors_section(found: Evaluation, n_sequences: int) -> Section:
     about = "Lines are means over families, bands hold the middle half of them. A family is a cell "
     about += "and all that it divides into; its cells are averaged first."
     measured = len(found.of.sequences)
-    note = ""
+    parts = []
     if measured < n_sequences:
-        note = (
-            f"Measured are the first {measured} of {n_sequences} sequences; "
-            "cellsynth report measures all of them."
-        )
+        parts.append(f"the first {measured} of {n_sequences} sequences")
+    if frames is not None:
+        longest = max(s.frames for s in found.of.sequences)
+        parts.append(f"{min(frames, longest)} of {longest} frames, in pictures too")
+    note = f"Measured are {' and '.join(parts)}; cellsynth report takes all." if parts else ""
     table = scrolling_table("Means and topology", head, rows)
     content = [legend, html.div(*charts, cls="charts"), html.details(
         html.summary("Numbers"), table, open=True)]  # fmt: skip
@@ -165,10 +167,12 @@ def _time_axis(sets: list[SetMeasures]) -> tuple[list[float], str]:
     return [100 / max(1, n - 1) for n in lengths], "share of the sequence, %"
 
 
-def _curve(one: SetMeasures, key: Descriptor, series: int, scale: float) -> Curve:
+def _curve(one: SetMeasures, key: Descriptor, series: int, scale: float, *, gaps: bool) -> Curve:
+    """The course of a descriptor; where frames were left out, without ``gaps`` between others."""
     summary = one.summary[key]
-    places = [scale * i for i in range(len(summary.n))]
-    return Curve(one.name, series, places, summary.mean, summary.q1, summary.q3)
+    at = [i for i, n in enumerate(summary.n) if gaps or n]
+    mean, low, high = ([part[i] for i in at] for part in (summary.mean, summary.q1, summary.q3))
+    return Curve(one.name, series, [scale * i for i in at], mean, low, high)
 
 
 def _told(one: SetMeasures, key: Descriptor) -> str:

@@ -16,7 +16,7 @@ from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.making import cores
 from cellsynth.formats.mesh_files import Mesh
 from cellsynth.formats.tiff_reading import read_labels
-from cellsynth.geometry import Index, Triple, as_index
+from cellsynth.geometry import Index, Triple, as_index, spread_frames
 from cellsynth.report.cell_meshes import FACES, FEWEST_FACES, cell_mesh, encode_meshes
 from cellsynth.report.colours import COLOURS
 from cellsynth.report.source import ShownSequence
@@ -31,7 +31,7 @@ from cellsynth.report.tiles import (
 )
 from cellsynth.shapes.cell_mask import bounding_box
 
-__all__ = ["MOST_FRAMES", "Pictures", "SequencePictures", "frames_shown", "take_pictures"]
+__all__ = ["MOST_FRAMES", "Pictures", "SequencePictures", "take_pictures"]
 
 MOST_FRAMES = 30  # of a sequence; of longer ones as many, evenly
 MOST_TILES = 6  # sequences in the gallery
@@ -88,24 +88,23 @@ class Pictures:
     pixel_um: float | None
 
 
-def frames_shown(n_frames: int) -> tuple[int, ...]:
-    """Numbers of the frames to show, the first and the last among them."""
-    wanted = np.linspace(0, n_frames - 1, min(n_frames, MOST_FRAMES))
-    return tuple(np.rint(wanted).astype(int).tolist())
-
-
 def take_pictures(
-    sequences: Sequence[ShownSequence], on_progress: Callable[[int, int], None] | None = None
+    sequences: Sequence[ShownSequence],
+    on_progress: Callable[[int, int], None] | None = None,
+    *,
+    frames: int | None = None,
 ) -> Pictures:
     """Pictures of the first sequences; all projections have one scale.
 
     Args:
         sequences: What may be shown.
         on_progress: Called with frames read and frames in all.
+        frames: How many of a sequence, evenly from the first to the last; 30 at most.
     """
     shown = sequences[:MOST_TILES]
+    most = min(MOST_FRAMES, frames or MOST_FRAMES)
     voxels = [sequence.voxel_size_um or (1.0, 1.0, 1.0) for sequence in shown]
-    total = sum(len(frames_shown(sequence.n_frames)) for sequence in shown)
+    total = sum(min(sequence.n_frames, most) for sequence in shown)
     done = 0
 
     def tick() -> None:
@@ -121,7 +120,7 @@ def take_pictures(
 
         def one(i: int) -> _Frames:
             canvas = Canvas(pixel, voxels[i], shown[i].shape[1:])
-            return _read(shown[i], canvas, meshed=i < MOST_MESHED, tick=tick)
+            return _read(shown[i], canvas, most, meshed=i < MOST_MESHED, tick=tick)
 
         read = list(pool.map(one, range(len(shown))))
     size = _common_size([frames.size() for frames in read])
@@ -138,12 +137,14 @@ def take_pictures(
 def _span(sequence: ShownSequence, voxel: tuple[float, float, float]) -> float:
     """The longer side of what its cells take up, as far as three of its frames tell."""
     boxes = [
-        box
+        (start, np.add(start, cells.shape))
         for t in sorted({0, sequence.n_frames // 2, sequence.n_frames - 1})
-        if (box := bounding_box(sequence.labels(t))) is not None
+        for cells, start in [sequence.cells(t)]
+        if cells.size
     ]
     spans = [
-        (max(box[axis].stop for box in boxes) - min(box[axis].start for box in boxes)) * voxel[axis]
+        float(max(end[axis] for _, end in boxes) - min(start[axis] for start, _ in boxes))
+        * voxel[axis]
         for axis in (1, 2)
         if boxes
     ]
@@ -208,14 +209,14 @@ def _cut(frame: NDArray[Any], middle: Sequence[int], size: tuple[int, int]) -> N
 
 
 def _read(
-    sequence: ShownSequence, canvas: Canvas, *, meshed: bool, tick: Callable[[], None]
+    sequence: ShownSequence, canvas: Canvas, most: int, *, meshed: bool, tick: Callable[[], None]
 ) -> _Frames:
-    frames = frames_shown(sequence.n_frames)
+    frames = spread_frames(sequence.n_frames, most)
     masks, images = [], []
     meshes: list[list[tuple[int, Mesh]]] = []
     wanted, n_families = _cells_in_3d(sequence.lineage)
     for t in frames:
-        labels, start = _cropped(sequence.labels(t))
+        labels, start = _with_rim(*sequence.cells(t), sequence.shape)
         masks.append(project_frame(labels, canvas, start))
         if len(sequence.images) and all(at in sequence.images for at in frames):
             images.append(_image(sequence, t, canvas))
@@ -226,14 +227,19 @@ def _read(
     return _Frames(sequence, frames, masks, images, meshes or None, n_families)
 
 
-def _cropped(labels: NDArray[Any]) -> tuple[NDArray[Any], Index]:
-    """The part of a frame with cells, and where it begins; a corner where there are none."""
-    box = bounding_box(labels, grow=PAD) or (slice(0, 1),) * 3
-    crop = labels[box]
-    if crop.size and crop.max() > MOST_LABELS:
+def _with_rim(cells: NDArray[Any], start: Index, shape: Index) -> tuple[NDArray[Any], Index]:
+    """Cells with some background around, as far as the frame goes; a corner if there are none."""
+    if not cells.size:
+        return np.zeros((1, 1, 1), np.uint16), (0, 0, 0)
+    if cells.max() > MOST_LABELS:
         # Some formats have larger ones; so they keep their colour, and their background.
-        crop = np.where(crop > 0, (crop - 1) % MOST_LABELS + 1, 0)
-    return crop.astype(np.uint16), as_index(part.start for part in box)
+        cells = np.where(cells > 0, (cells - 1) % MOST_LABELS + 1, 0)
+    rim = [
+        (min(PAD, low), min(PAD, n - low - size))
+        for low, size, n in zip(start, cells.shape, shape, strict=True)
+    ]
+    begin = as_index(low - before for low, (before, _) in zip(start, rim, strict=True))
+    return np.pad(cells.astype(np.uint16), rim), begin
 
 
 def _image(sequence: ShownSequence, t: int, canvas: Canvas) -> NDArray[np.float32]:

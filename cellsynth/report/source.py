@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.formats.ctc import CTCSequence, read_ctc
@@ -15,7 +14,7 @@ from cellsynth.formats.ctc_names import FOLDERS, sequence_names
 from cellsynth.formats.ctc_scan import list_contents
 from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.manifest import find_manifest
-from cellsynth.geometry import Index, Triple
+from cellsynth.geometry import Index, Triple, as_index
 from cellsynth.shapes.mask_sequence import MaskSequence
 from cellsynth.shapes.masks import open_masks
 
@@ -35,7 +34,7 @@ class ShownSequence:
         voxel_size_um: ``(z, y, x)`` in µm; None where nobody tells.
         frame_interval_s: Seconds between frames; None where nobody tells.
         lineage: Who is whose daughter; None where nobody tells.
-        read: Labels of a frame, ``(z, y, x)`` or ``(y, x)``.
+        read: The part of a frame with cells, and where it begins, both ``(z, y, x)``.
         images: File of each frame that has an image.
     """
 
@@ -45,7 +44,7 @@ class ShownSequence:
     voxel_size_um: Triple | None
     frame_interval_s: float | None
     lineage: Lineage | None
-    read: Callable[[int], NDArray[Any]] = field(repr=False)
+    read: Callable[[int], tuple[NDArray[Any], tuple[int, ...]]] = field(repr=False)
     images: Mapping[int, Path] = field(default_factory=dict)
 
     @property
@@ -53,9 +52,10 @@ class ShownSequence:
         """Whether its frames have no depth."""
         return self.shape[0] == 1
 
-    def labels(self, t: int) -> NDArray[Any]:
-        """The mask of a frame, ``(z, y, x)``."""
-        return self.read(t).reshape(self.shape)
+    def cells(self, t: int) -> tuple[NDArray[Any], Index]:
+        """The smallest part of a frame with all its cells, and where it begins; empty if none."""
+        labels, start = self.read(t)
+        return labels, as_index(start)
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,13 @@ class SetSource:
         name: Of its folder or file.
         sequences: Its sequences.
         manifest: What ``dataset.json`` says; empty where there is none of ours.
+        masks: What its sequences were opened as; nothing where they are flat.
     """
 
     name: str
     sequences: tuple[ShownSequence, ...]
     manifest: Mapping[str, Any]
+    masks: tuple[MaskSequence, ...] = ()
 
     @property
     def flat(self) -> bool:
@@ -98,12 +100,13 @@ def open_set(
         MissingError, FormatError, InputError, DependencyError: As ``open_masks``.
     """
     flat = _flat_ctc(path, kind)
+    masks: list[MaskSequence] = []
     if flat:
         sequences = tuple(_of_flat(sequence, voxel_size_um) for sequence in flat)
     else:
         masks = open_masks(path, voxel_size_um=voxel_size_um, kind=kind)
         sequences = tuple(_of_masks(path, source) for source in masks)
-    return SetSource(path.resolve().name, sequences, find_manifest(path) or {})
+    return SetSource(path.resolve().name, sequences, find_manifest(path) or {}, tuple(masks))
 
 
 def _flat_ctc(path: Path, kind: Kind | None) -> list[CTCSequence]:
@@ -116,7 +119,6 @@ def _flat_ctc(path: Path, kind: Kind | None) -> list[CTCSequence]:
 
 def _of_flat(sequence: CTCSequence, voxel_size_um: Triple | None) -> ShownSequence:
     y, x = sequence.shape
-    blank = np.zeros((y, x), np.uint16)
     return ShownSequence(
         sequence.name,
         sequence.n_frames,
@@ -124,7 +126,7 @@ def _of_flat(sequence: CTCSequence, voxel_size_um: Triple | None) -> ShownSequen
         voxel_size_um or sequence.voxel_size_um,
         sequence.frame_interval_s,
         sequence.lineage,
-        lambda t: sequence.frame(t) if t in sequence.frame_paths else blank,
+        sequence.cropped,
         _images(sequence.root, sequence.name),
     )
 
@@ -137,7 +139,7 @@ def _of_masks(path: Path, source: MaskSequence) -> ShownSequence:
         None if "voxel size" in source.assumed else source.voxel_size_um,
         None if "frame interval" in source.assumed else source.frame_interval_s,
         source.lineage,
-        source.frame,
+        source.cropped,
         _images(path, source.short_name),
     )
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cellsynth.geometry import Index, Triple, as_index
 
-__all__ = ["CellMask", "bounding_box", "box_at", "labelled_masks", "mean_position"]
+__all__ = ["CellMask", "bounding_box", "box_at", "cut_out", "labelled_masks", "mean_position"]
 
 # Above this, labels are numbered anew before their boxes are looked up by number.
 _MAX_LABEL = 65535
@@ -118,6 +118,17 @@ def box_at(offset: Any, shape: Any) -> tuple[slice, slice, slice]:
     """Slices of the box of that ``shape`` that begins at ``offset``, both ``(z, y, x)``."""
     z, y, x = (slice(int(o), int(o) + int(n)) for o, n in zip(offset, shape, strict=True))
     return z, y, x
+
+
+def cut_out(labels: NDArray[Any]) -> tuple[NDArray[Any], Index]:
+    """The smallest box of ``labels`` ``(z, y, x)`` with all that is not 0, and where it begins.
+
+    It is empty where all is 0.
+    """
+    box = bounding_box(labels != 0)
+    if box is None:
+        return labels[:0, :0, :0], (0, 0, 0)
+    return labels[box], as_index(part.start for part in box)
 
 
 def bounding_box(inside: NDArray[np.bool_], *, grow: int = 0) -> tuple[slice, slice, slice] | None:

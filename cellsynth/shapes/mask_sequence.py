@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from cellsynth.errors import FormatError, InputError
 from cellsynth.formats.lineage import Lineage
-from cellsynth.geometry import Triple
+from cellsynth.geometry import Index, Triple, as_index
+from cellsynth.shapes.cell_mask import cut_out
 
-__all__ = ["Found", "MaskSequence"]
+__all__ = ["Found", "MaskSequence", "ReadCropped"]
+
+ReadCropped = Callable[[int], tuple[NDArray[Any], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class MaskSequence:
         voxel_size_um: ``(z, y, x)`` in µm.
         frame_interval_s: Seconds between frames.
         read_frame: Gives the labels of a frame; called by :meth:`frame`.
+        read_cropped: Gives the part of a frame that has labels, and where it begins; called by
+            :meth:`cropped`. ``None``: it is cut out of the whole frame.
         lineage: Who is whose daughter. ``None``: each label is one cell throughout, be it in one
             piece or, once it has divided, in two.
         assumed: What neither the caller nor the file said: "voxel size", "frame interval".
@@ -39,6 +44,7 @@ class MaskSequence:
     read_frame: Callable[[int], NDArray[Any]] = field(repr=False, compare=False)
     lineage: Lineage | None = None
     assumed: tuple[str, ...] = ()
+    read_cropped: ReadCropped | None = field(default=None, repr=False, compare=False)
 
     @property
     def short_name(self) -> str:
@@ -55,12 +61,30 @@ class MaskSequence:
         if not 0 <= t < self.n_frames:
             raise InputError(f"{self.name}: no frame {t}, expected 0 … {self.n_frames - 1}")
         labels = self.read_frame(t)
-        where = f"{self.name} frame {t}"
         if labels.shape != self.shape:
-            raise FormatError(f"{where}: shape {labels.shape}, expected {self.shape} as in frame 0")
-        if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
-            raise FormatError(f"{where}: label {labels.min()}, expected 0 and above")
+            raise FormatError(
+                f"{self.name} frame {t}: shape {labels.shape}, expected {self.shape} as in frame 0"
+            )
+        self._check_labels(labels, t)
         return labels
+
+    def cropped(self, t: int) -> tuple[NDArray[Any], Index]:
+        """The smallest part of frame ``t`` with all its labels, and where it begins.
+
+        It is empty where the frame shows no cell. Raises as :meth:`frame`.
+
+        Returns:
+            Labels ``(z, y, x)``, and the voxel ``(z, y, x)`` of the frame that is their first.
+        """
+        if self.read_cropped is None:
+            return cut_out(self.frame(t))
+        labels, start = self.read_cropped(t)
+        self._check_labels(labels, t)
+        return labels, as_index(start)
+
+    def _check_labels(self, labels: NDArray[Any], t: int) -> None:
+        if labels.dtype.kind == "i" and labels.size and labels.min() < 0:
+            raise FormatError(f"{self.name} frame {t}: label {labels.min()}, expected 0 and above")
 
 
 @dataclass(frozen=True)
@@ -74,3 +98,4 @@ class Found:
     voxel_size_um: Triple | None = None
     frame_interval_s: float | None = None
     lineage: Lineage | None = None
+    read_cropped: ReadCropped | None = None

@@ -105,6 +105,7 @@ def _with_scale(
         read_frame=found.read_frame,
         lineage=found.lineage,
         assumed=assumed,
+        read_cropped=found.read_cropped,
     )
 
 
@@ -172,6 +173,7 @@ def _find_ctc(sequence: CTCSequence) -> Found:
         n_frames=n_frames,
         shape=sequence.shape,
         read_frame=partial(_read_ctc_frame, sequence),
+        read_cropped=sequence.cropped,
         voxel_size_um=sequence.voxel_size_um,
         frame_interval_s=sequence.frame_interval_s,
         lineage=lineage,

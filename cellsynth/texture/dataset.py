@@ -34,7 +34,7 @@ from cellsynth.presets.catalogue import preset_of
 from cellsynth.presets.versions import versions
 from cellsynth.texture.engines import Engine, GanEngine, OpticsEngine, load_generator
 from cellsynth.texture.options import Mode, TextureEvent, TextureOptions
-from cellsynth.texture.profiles import OpticsProfile, find_profile, profile_for
+from cellsynth.texture.profiles import OpticsProfile, find_profile, profile_for, shipped_profiles
 from cellsynth.texture.sequence_texturer import Job, SequenceTexturer
 
 __all__ = [
@@ -205,9 +205,12 @@ def _look(options: TextureOptions, bundle: Bundle | None) -> tuple[_Look, dict[s
         )
     spec = bundle.preset.texture
     if spec is None:
+        profiles = shipped_profiles()
+        suited = any(bundle.preset.name in profile.for_presets for profile in profiles.values())
+        which = "" if suited else f" --profile {' or '.join(profiles)}"
         raise MissingError(
-            f"preset {bundle.preset.name} has no texture; pass --engine optics, or learn one "
-            "with cellsynth train-texture"
+            f"preset {bundle.preset.name} has no texture; pass --engine optics{which}, or learn "
+            "one with cellsynth train-texture"
         )
     said = {"engine": "gan", "preset": preset, "sha256": bundle.preset.files[TEXTURE]}
     name = f"the texture of preset {bundle.preset.name}"

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cellsynth.errors import InputError
 from cellsynth.presets.texture import GeneratorSpec, Intensities, TextureRecipe
 from cellsynth.texture.conditions import CONDITIONS
 from cellsynth.texture.intensities import to_range
@@ -175,12 +174,7 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
             FormatError: Not a checkpoint.
             InputError: A checkpoint of another training.
         """
-        tensors, progress = load_checkpoint(path)
-        if progress.fingerprint != self._fingerprint:
-            raise InputError(
-                f"{path}: belongs to a training with other data or settings; "
-                "give the same options again, or --overwrite to start anew"
-            )
+        tensors, progress = load_checkpoint(path, self._fingerprint)
         with torch.no_grad():
             for name, tensor in self._named():
                 tensor.copy_(tensors[name])

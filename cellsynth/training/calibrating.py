@@ -64,13 +64,19 @@ class CellJudge:
             return None
         return dict(zip(DESCRIPTORS, courses.mean(axis=(0, 1)).tolist(), strict=True))
 
-    def share_whole(self) -> float:
+    def share_whole(self, on_judged: Progress | None = None) -> float:
         """Share of the learned codes whose cells keep the topology."""
-        whole = [self(latent) is not None for latent in self._model.latents]
+        whole = []
+        for latent in self._model.latents:
+            whole.append(self(latent) is not None)
+            if on_judged is not None:
+                on_judged(len(whole), len(self._model.latents))
         return sum(whole) / len(whole)
 
 
-def with_judging_grid(model: CellModel) -> tuple[CellModel, CellJudge]:
+def with_judging_grid(
+    model: CellModel, on_judged: Progress | None = None
+) -> tuple[CellModel, CellJudge]:
     """The model with the grid that its draws are to be judged on, and its judge."""
     found: list[tuple[float, CellModel, CellJudge]] = []
     for size in GRIDS:
@@ -78,7 +84,7 @@ def with_judging_grid(model: CellModel) -> tuple[CellModel, CellJudge]:
         preset = model.preset.model_copy(update={"topology": topology})
         candidate = replace(model, preset=preset)
         judge = CellJudge(candidate)
-        found.append((judge.share_whole(), candidate, judge))
+        found.append((judge.share_whole(on_judged), candidate, judge))
         if found[-1][0] >= WHOLE:
             break
     # Of equally good grids the coarsest.
@@ -87,7 +93,11 @@ def with_judging_grid(model: CellModel) -> tuple[CellModel, CellJudge]:
 
 
 def calibrate_model(
-    model: CellModel, *, seed: int, on_progress: Progress | None = None
+    model: CellModel,
+    *,
+    seed: int,
+    on_progress: Progress | None = None,
+    on_judged: Progress | None = None,
 ) -> tuple[CellModel, dict[str, Any]]:
     """The model with the grid to judge on and the widths found, and the figures of each strategy.
 
@@ -95,8 +105,10 @@ def calibrate_model(
         model: The model, of any sampling.
         seed: Of the draws.
         on_progress: Called with cells judged and the largest number there may be.
+        on_judged: Called before, with learned cells judged on a grid and all of them, a grid after
+            the other.
     """
-    model, judge = with_judging_grid(model)
+    model, judge = with_judging_grid(model, on_judged)
     sampling, figures = calibrate(model.latents, judge, seed=seed, on_progress=on_progress)
     figures["judged_at"] = model.preset.topology.judged_at
     preset = model.preset.model_copy(update={"sampling": sampling})

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cellsynth.errors import FormatError, StorageError
+from cellsynth.errors import FormatError, InputError, StorageError
 
 __all__ = ["Progress", "load_checkpoint", "save_checkpoint"]
 
@@ -54,11 +54,18 @@ def save_checkpoint(path: Path, tensors: dict[str, Tensor], progress: Progress) 
         raise StorageError(f"{path}: cannot write the checkpoint: {error}") from error
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Progress]:
+def load_checkpoint(
+    path: Path, fingerprint: str | None = None
+) -> tuple[dict[str, Tensor], Progress]:
     """The tensors and the progress of a checkpoint, on the CPU.
+
+    Args:
+        path: The file.
+        fingerprint: What the training is of; None takes the checkpoint of any.
 
     Raises:
         FormatError: The file is not a checkpoint of ours.
+        InputError: It is of another training.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -70,4 +77,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Progress]:
         ) from error
     if not all(torch.isfinite(t).all() for t in tensors.values() if t.is_floating_point()):
         raise FormatError(f"{path}: holds numbers that are not finite; train without --resume")
+    if fingerprint not in (None, progress.fingerprint):
+        raise InputError(
+            f"{path}: belongs to a training with other data or settings; "
+            "give the same options again, or --overwrite to start anew"
+        )
     return tensors, progress

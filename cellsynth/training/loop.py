@@ -22,7 +22,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cellsynth.errors import InputError
 from cellsynth.field.decoder import Decoder
 from cellsynth.geometry import euler_to_matrix, frame_times
 from cellsynth.presets.models import FieldSpec
@@ -153,12 +152,7 @@ class Trainer(Stepping[float, Report]):
             FormatError: Not a checkpoint.
             InputError: A checkpoint of another training.
         """
-        tensors, progress = load_checkpoint(path)
-        if progress.fingerprint != self._fingerprint:
-            raise InputError(
-                f"{path}: belongs to a training with other data or settings; "
-                "give the same options again, or --overwrite to start anew"
-            )
+        tensors, progress = load_checkpoint(path, self._fingerprint)
         with torch.no_grad():
             for name, parameter in self._named():
                 parameter.copy_(tensors[name])

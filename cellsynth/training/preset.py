@@ -35,6 +35,8 @@ from cellsynth.presets.models import (
 )
 from cellsynth.shapes import LeftOut, ShapeStore, build_store, cut_cells, open_masks
 from cellsynth.shapes.cells import CellSequence
+from cellsynth.shapes.mask_sequence import MaskSequence
+from cellsynth.shapes.masks import ASSUMED_FRAME_INTERVAL_S, ASSUMED_VOXEL_SIZE_UM
 from cellsynth.shapes.one_size import bring_to_one_size
 from cellsynth.training.bound import measure_bound
 from cellsynth.training.calibrating import calibrate_model, draw_preview
@@ -55,18 +57,22 @@ PROBES = 6  # frames that the DSC during training is measured on
 # Before the slope is measured, frames are rendered with this bound: for the probe, and no more.
 PROBE_BOUND = Bound(slopes=(1.5, 2.0, 2.0, 2.0), margin=1.0)
 
-Stage = Literal["read", "distances", "points", "train", "evaluate", "calibrate"]
+Stage = Literal["read", "distances", "points", "train", "evaluate", "judge", "calibrate"]
 
 
 @dataclass(frozen=True)
 class TrainEvent:
-    """Progress of one stage: ``done`` of ``total``; in ``train`` also the step and how good."""
+    """Progress of one stage: ``done`` of ``total``; in ``train`` also the step and how good.
+
+    As soon as data are opened, ``assumed`` says what they do not say, and what is taken instead.
+    """
 
     stage: Stage
     done: float
     total: float
     report: Report | None = None
     probe_dsc: float | None = None
+    assumed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -239,12 +245,22 @@ def _read_cells(
             frame_interval_s=options.frame_interval_s,
             kind=options.kind,
         )
+        notify(TrainEvent("read", i, len(folders), assumed=_assumed(sources)))
         cells, skipped = cut_cells(sources, n_frames=options.n_frames, on_progress=told)
         kinds.append(cells)
         left_out += skipped
     if options.one_size:
         return bring_to_one_size(kinds), left_out
     return [cell for cells in kinds for cell in cells], left_out
+
+
+def _assumed(sources: Sequence[MaskSequence]) -> tuple[str, ...]:
+    taken = {
+        "voxel size": f"{' × '.join(f'{side:g}' for side in ASSUMED_VOXEL_SIZE_UM)} µm",
+        "frame interval": f"{ASSUMED_FRAME_INTERVAL_S:g} s",
+    }
+    every = {what for source in sources for what in source.assumed}
+    return tuple(f"{what} {value}" for what, value in taken.items() if what in every)
 
 
 def _draw_points(work: Path, options: TrainOptions, notify: Callable[[TrainEvent], None]) -> None:
@@ -335,6 +351,7 @@ def _finish(
         model,
         seed=options.seed,
         on_progress=lambda done, total: notify(TrainEvent("calibrate", done, total)),
+        on_judged=lambda done, total: notify(TrainEvent("judge", done, total)),
     )
     preset = model.preset
     evaluation = summarise(dsc, store, fit, drawn, options)

@@ -168,8 +168,13 @@ def test_generate_writes_ome_zarr(run, here, sphere_bundle):
     assert "ours was begun with another options" in fault
     fault = run("generate", *flags, "--format", "n5").fault
     assert "--format must be 'ctc' or 'ome-zarr', got 'n5'" in fault
-    fault = run("export", "ours", "--to", "geff").fault
-    assert "ours holds no masks; expected 01_GT/TRA" in fault
+    told = "holds OME-Zarr (01.ome.zarr), expected TIFF files as 01_GT/TRA/man_track000.tif; "
+    told += "generate the same cells without --format ome-zarr (only train-preset, fit, evaluate "
+    told += "and report read OME-Zarr)"
+    for folder in ("ours", "ours/01.ome.zarr"):
+        for verb in (["export", "--to", "geff"], ["texture", "--engine", "optics"], ["validate"]):
+            fault = run(*verb, folder, "--quiet").fault
+            assert fault == f"error: {folder} {told}"
 
 
 def test_flat_masks_have_no_surface(run, here):

@@ -110,7 +110,10 @@ def test_flags_reach_the_library(run, here, textured_bundle, monkeypatch):
         ("set --preset nobody", "no preset 'nobody'; expected a folder, a zip or one of"),
         ("set", "set names its preset: no preset 'sphere'; expected a folder, a zip"),
         ("set --engine optics --profile x --preset {bare}", "profile x is not there; give csu10"),
-        ("set --preset {bare}", "preset sphere has no texture; pass --engine optics, or learn"),
+        (
+            "set --preset {bare}",
+            "preset sphere has no texture; pass --engine optics --profile csu10",
+        ),
         ("set --engine optics --preset {bare}", "no microscope is known for preset 'sphere'"),
         ("set --preset {mip} --mode 3d", "the texture of preset sphere is of mode mip, not 3d"),
         ("set --preset {mip} --profile lsm510-63x1.4", "pass --engine optics with it"),

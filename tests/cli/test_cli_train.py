@@ -32,6 +32,7 @@ def asked(monkeypatch, sphere_bundle, tmp_path):
 
     def record(data, out, options, *, on_event, **others):
         calls.append((data, out, options, others))
+        on_event(preset.TrainEvent("read", 0, 1, assumed=("voxel size 1 × 1 × 1 µm",)))
         on_event(preset.TrainEvent("read", 3, 3))
         on_event(preset.TrainEvent("train", 1.0, 1.0, Report(120, 9.5, 1.0, 0.0123), 0.912))
         left_out = tuple(LeftOut(f"track {i}", "too short") for i in range(23))
@@ -51,6 +52,12 @@ def test_defaults(run, asked):
         commands=("cellsynth train-preset 'in/Mouse Embryo (2)' --device cpu",),
     )
     assert others == {"device": "cpu", "resume": False, "overwrite": False, "keep": False}
+
+
+def test_what_is_assumed_is_told_before_the_training(run, asked):
+    told = "assumed, since the data do not say: voxel size 1 × 1 × 1 µm; where that is wrong"
+    assert told in run("train-preset", "cells", "--device", "cpu").err
+    assert run("train-preset", "cells", "--device", "cpu", "--quiet").err == ""
 
 
 def test_every_flag_reaches_the_library(run, asked):

@@ -12,6 +12,7 @@ import pytest
 import tifffile
 
 from cellsynth.errors import FormatError, InputError, InUseError, MissingError
+from cellsynth.evaluation import dataset
 from cellsynth.evaluation.bodies import ball, voxelise
 from cellsynth.evaluation.dataset import EvaluateOptions, evaluate_dataset
 from cellsynth.evaluation.files import check_target, read_evaluation, write_evaluation
@@ -19,6 +20,7 @@ from cellsynth.evaluation.models import DESCRIPTORS, Evaluation, Series
 from cellsynth.formats.ctc import write_ctc
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.formats.manifest import write_manifest
+from cellsynth.shapes.masks import open_masks
 
 VOXEL = (0.5, 0.25, 0.25)
 SHAPE = (20, 40, 80)
@@ -67,6 +69,42 @@ def test_the_first_sequences_alone(small, large):
     found = evaluate_dataset(small, EvaluateOptions(sequences=2), against=large)
     assert found.of.sequences == whole.of.sequences[:2]
     assert found.against == whole.against
+
+
+def test_some_frames_evenly(small, large):
+    whole = evaluate_dataset(small, against=large, workers=1)
+    told = []
+    found = evaluate_dataset(
+        small, EvaluateOptions(frames=2), against=large, on_progress=lambda *done: told.append(done)
+    )
+    assert told[-1] == (18, 18)  # 3 sequences of 2 frames, and 3 of 4 of the other set
+    assert found.against == whole.against
+    for some, all_of_it in zip(found.of.sequences, whole.of.sequences, strict=True):
+        assert some.frames == 4
+        for a, b in zip(some.cells, all_of_it.cells, strict=True):
+            assert a.series.frames == tuple(t for t in b.series.frames if t in (0, 3))
+            assert a.series.volume_um3 == b.series.volume_um3[:1] * (0 in a.series.frames) + (
+                b.series.volume_um3[-1:] * (3 in a.series.frames)
+            )
+    assert found.of.summary["volume_um3"].n == (3, 0, 0, 3)
+    assert found.of.topology.bodies == 9
+    with pytest.raises(InputError, match="frames must be at least 1, got 0"):
+        evaluate_dataset(small, EvaluateOptions(frames=0))
+
+
+def test_measures_are_those_of_whole_frames(small, large):
+    """Frames of one set alone are read as the part with cells, compared ones as a whole."""
+    compared = evaluate_dataset(small, against=large)
+    assert compared.overlap is not None
+    alone = evaluate_dataset(small, EvaluateOptions(overlap=False), against=large)
+    assert (alone.of, alone.against, alone.overlap) == (compared.of, compared.against, None)
+
+
+def test_a_set_that_is_open_is_not_opened_again(small, monkeypatch):
+    opened = open_masks(small)
+    whole = evaluate_dataset(small)
+    monkeypatch.setattr(dataset, "open_masks", None)
+    assert evaluate_dataset(small, opened=opened) == whole
 
 
 def test_a_set_alone(small):

@@ -20,6 +20,7 @@ from cellsynth.errors import (
 from cellsynth.formats.label_tiff import write_labels
 from cellsynth.formats.tiff_reading import (
     distinct_labels,
+    read_cropped,
     read_frame_interval_s,
     read_header,
     read_labels,
@@ -56,6 +57,33 @@ def test_files_of_many_origins_read_alike(tmp_path: Path, options) -> None:
     assert header.problem is None
     np.testing.assert_array_equal(read_labels(path), LABELS)
     assert scan_labels(path) == {7, 300}
+    box, start = read_cropped(path)
+    assert start == (1, 1, 1)
+    np.testing.assert_array_equal(box, LABELS[1:3, 1:4, 1:5])
+
+
+@given(data=st.data())
+def test_what_is_cropped_is_all_there_is(tmp_path_factory, data) -> None:
+    shape = tuple(data.draw(st.integers(1, 6)) for _ in range(3))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    labels = (rng.random(shape) < data.draw(st.sampled_from([0, 0.02, 0.2]))) * 5
+    labels = labels.astype(data.draw(st.sampled_from(["uint16", "uint8", "int16"])))
+    path = tmp_path_factory.mktemp("crop") / "a.tif"
+    tifffile.imwrite(path, labels, photometric="minisblack")
+    box, start = read_cropped(path)
+    assert box.dtype == labels.dtype
+    again = np.zeros_like(labels)
+    again[tuple(slice(a, a + n) for a, n in zip(start, box.shape, strict=True))] = box
+    np.testing.assert_array_equal(again, labels)
+    for axis in range(3):
+        sides = np.moveaxis(box, axis, 0)[[0, -1]] if box.size else np.ones((2, 1))
+        assert sides.reshape(2, -1).any(axis=1).all()
+
+
+def test_a_flat_frame_is_cropped_as_one_plane(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", LABELS[1], photometric="minisblack")
+    box, start = read_cropped(tmp_path / "a.tif")
+    assert (box.tolist(), start) == ([[[7, 7], [7, 7]]], (0, 2, 3))
 
 
 @given(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cellsynth.errors import InputError
 from cellsynth.report.latent_map import draw_map, latent_map
 
 
@@ -43,3 +44,23 @@ def test_every_code_is_drawn_and_named(codes):
 
 def test_a_map_without_drawn_codes(codes):
     assert "<circle" in draw_map(latent_map(codes, np.empty((0, 7))), []).render()
+
+
+@pytest.mark.parametrize(
+    ("learned", "fault"),
+    [
+        (np.ones((5, 7)), "5 codes that do not differ have no principal components"),
+        (np.eye(2, 7), "2 codes of 7 numbers lie in no plane"),
+        (np.arange(4.0)[:, None], "4 codes of 1 numbers lie in no plane"),
+    ],
+)
+def test_codes_without_a_plane_are_refused(learned, fault):
+    with pytest.raises(InputError, match=f"^{fault}$"):
+        latent_map(learned, learned)
+
+
+def test_three_codes_on_a_line_are_a_plane_seen_edge_on():
+    found = latent_map(np.outer([0.0, 1.0, 3.0], np.ones(4)), np.ones((1, 4)))
+    assert found.explained == pytest.approx((1, 0))
+    np.testing.assert_allclose(found.learned[:, 0] + 8 / 3, [0, 2, 6])
+    np.testing.assert_allclose(found.drawn[0], [2 - 8 / 3, 0], atol=1e-12)

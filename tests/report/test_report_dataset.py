@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from bundles import changed
 from html_checks import Page, check_page
 from small_sets import FAMILY, HOSTILE, VOXEL, family_frames, write_set
 
@@ -28,13 +29,13 @@ from cellsynth.rendering.dataset import GenerateOptions, generate
 from cellsynth.report import options as options_module
 from cellsynth.report import pictures as pictures_module
 from cellsynth.report.cell_meshes import FACES
-from cellsynth.report.dataset import default_report, report_dataset, set_digest
+from cellsynth.report.dataset import default_report, latent_of, report_dataset, set_digest
 from cellsynth.report.files import report_is_of
-from cellsynth.report.options import ReportOptions, sequences_at_the_end
+from cellsynth.report.options import ReportOptions, frames_at_the_end, sequences_at_the_end
 from cellsynth.report.origin import again
 from cellsynth.report.page import MOST_BYTES
 from cellsynth.report.preset import preset_report_path, report_preset
-from cellsynth.report.source import open_set
+from cellsynth.report.source import SetSource, open_set
 
 PICTURES_MOST = pictures_module.MOST_BYTES
 
@@ -345,9 +346,14 @@ def test_the_brief_report_looks_at_the_first_sequences(tmp_path, monkeypatch):
     folder = write_set(tmp_path / "theirs", 4)
     source = open_set(folder)
     one = 14 * 28 * 48 * 4
+    monkeypatch.setattr(options_module, "LEAST_VOXELS", 1)
     for voxels, n in [(0.5 * one, 1), (2.5 * one, 2), (4 * one, 4), (9 * one, 4)]:
         monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", voxels)
         assert sequences_at_the_end(source) == n
+    monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", 2 * one)
+    monkeypatch.setattr(options_module, "LEAST_VOXELS", one)  # of each of four frames
+    assert sequences_at_the_end(source) == 1
+    monkeypatch.setattr(options_module, "LEAST_VOXELS", 1)
     many = replace(source, sequences=source.sequences * 10)
     monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", one)
     assert sequences_at_the_end(many) == 4  # a tenth
@@ -357,6 +363,26 @@ def test_the_brief_report_looks_at_the_first_sequences(tmp_path, monkeypatch):
     text = read(summary.out).text
     assert "Measured are the first 2 of 4 sequences" in text
     assert "The first 2 of 4 sequences." in text
+
+
+def test_the_brief_report_looks_at_some_frames_of_large_sequences(tmp_path, monkeypatch):
+    folder = write_set(tmp_path / "theirs", 2)
+    source = open_set(folder)
+    one = 14 * 28 * 48
+    monkeypatch.setattr(options_module, "LEAST_VOXELS", 1)
+    monkeypatch.setattr(options_module, "FRAMES_AT_THE_END", 2)
+    for voxels, most in [(0.5 * one, 2), (2.5 * one, 2), (3.5 * one, 3), (4 * one, None)]:
+        monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", voxels)
+        assert frames_at_the_end(source) == most
+    monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", 3 * one)
+    brief = report_dataset(folder, ReportOptions(brief=True), out=tmp_path / "b.html")
+    whole = report_dataset(folder, out=tmp_path / "w.html")
+    told = "Measured are the first 1 of 2 sequences and 3 of 4 frames, in pictures too; "
+    assert told + "cellsynth report takes all." in read(brief.out).text
+    assert "Measured are" not in read(whole.out).text
+    [shown] = cells(brief.out)["sequences"]
+    assert len(shown["frames"]) == 3
+    assert brief.n_bytes < whole.n_bytes
 
 
 def test_files_of_others_are_not_replaced(tmp_path):
@@ -388,6 +414,21 @@ def test_without_its_preset_a_set_has_no_map(
         "another": "is not the one that the set was made from",
     }
     assert expected[what] in text
+
+
+@pytest.mark.parametrize(
+    ("latents", "why"),
+    [
+        (np.ones((3, 2)), "3 codes that do not differ have no principal components"),
+        (np.eye(2), "2 codes of 2 numbers lie in no plane"),
+    ],
+)
+def test_codes_without_a_plane_have_no_map(sphere_bundle, tmp_path, latents, why):
+    bundle = changed(sphere_bundle, tmp_path / "sphere", latents=latents)
+    made = {"preset": {"name": "sphere", "sha256": bundle.sha256}, "sequences": {}}
+    found, names, told = latent_of(SetSource("set", (), made), bundle)
+    assert (found, names) == (None, [])
+    assert told == f"No map of the codes of preset sphere: {why}."
 
 
 def test_the_report_of_a_preset(dividing_bundle, tmp_path):

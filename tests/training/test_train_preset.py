@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 
 from cellsynth.errors import InputError, InUseError, StorageError
 from cellsynth.formats.ctc import write_ctc
@@ -97,6 +98,22 @@ def test_the_bundle_is_whole_and_says_how_it_was_made(trained, options, masks):
     assert bundle.tensors()["latents"].shape == (4, 4)
 
 
+def test_what_the_data_do_not_say_is_told_first(options, tmp_path):
+    """Stopped at once, nothing is left."""
+    frames = [body([(0.0, 0.0, 0.0)], 4.0)] * 2
+    tifffile.imwrite(tmp_path / "silent.tif", np.stack(frames), photometric="minisblack")
+    with pytest.raises(KeyboardInterrupt):
+        train_preset(tmp_path / "silent.tif", tmp_path / "out", options, on_event=_stop_if_assumed)
+    assert [path.name for path in tmp_path.iterdir()] == ["silent.tif"]
+
+
+def _stop_if_assumed(event: TrainEvent) -> None:
+    assert event.stage == "read"
+    assert event.done == 0
+    assert event.assumed == ("voxel size 1 × 1 × 1 µm", "frame interval 60 s")
+    raise KeyboardInterrupt
+
+
 def test_the_evaluation_is_of_every_frame(trained):
     evaluation = trained[0].evaluation
     dsc = evaluation["dsc"]
@@ -121,7 +138,9 @@ def test_what_was_left_out_is_told(trained):
 def test_every_stage_is_told_from_beginning_to_end(trained):
     _, events = trained
     stages = [stage for stage, _ in groupby(events, key=lambda event: event.stage)]
-    assert stages == ["read", "distances", "points", "train", "evaluate", "calibrate"]
+    assert stages == [
+        "read", "distances", "points", "train", "evaluate", "judge", "calibrate"
+    ]  # fmt: skip
     for stage in ("read", "distances", "points", "train", "evaluate"):
         last = [event for event in events if event.stage == stage][-1]
         assert last.done == last.total, stage
@@ -338,7 +357,7 @@ def test_an_interrupted_calibration_measures_nothing_twice(masks, options, tmp_p
     train_preset(
         masks, tmp_path / "tiny", short, resume=True, on_event=lambda e: told.append(e.stage)
     )
-    assert set(told) == {"calibrate"}
+    assert set(told) == {"judge", "calibrate"}
 
 
 def test_several_data_sets_make_one_preset(masks, options, tmp_path):
