@@ -31,14 +31,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from reporting import print_machine, print_table
-from scipy.ndimage import affine_transform, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from cellsynth.field.model import CellModel, pick_device
-from cellsynth.geometry import Grid, euler_to_matrix, random_rotation, rotation_angle
+from cellsynth.geometry import euler_to_matrix, random_rotation, rotation_angle
 from cellsynth.presets.catalogue import find_preset
 from cellsynth.shapes import (
     CellSequence,
-    MaskSequence,
     ShapeStore,
     build_store,
     cut_cells,

@@ -21,8 +21,8 @@ from cellsynth.sampling import calibration
 from cellsynth.shapes import ShapeStore
 from cellsynth.training import preset as preset_module
 from cellsynth.training.preset import TrainEvent, TrainOptions, train_preset, work_folder
-from cellsynth.training.trained import PROBE_BOUND
 from cellsynth.training.stepping import Length
+from cellsynth.training.trained import PROBE_BOUND
 
 VOXEL_UM = (1.0, 0.5, 0.5)
 SHAPE = (25, 50, 50)
