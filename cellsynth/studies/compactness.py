@@ -258,8 +258,8 @@ def _draw(bench: Bench[CompactnessSettings]) -> Figure:
     return figure
 
 
-# Copies lie up to half a turn apart. The paper's 10,000 steps at 1e-3 could take an angle 10 radians,
-# ours at this rate about 6.
+# Copies lie up to half a turn apart. The paper's 10,000 steps at 1e-3 can turn one by up to 10
+# radians, ours at this rate about 6.
 SMALL = Recipe(pool_points=6144, frames_per_step=200, points_per_frame=20, rotation_rate=0.05)
 
 STUDY = Study(

@@ -14,6 +14,7 @@ RECIPE = Recipe(
     pool_points=512, frames_per_step=8, points_per_frame=32, learning_rate=5e-3, coords_gain=4.0
 )
 LEARNING = Learning(steps=40, recipe=RECIPE, field=FIELD)
+FILOPODIA = Cells(kind="a549", count=2, frames=(0, 29), across=24)
 
 
 def tiny(name: str) -> Any:
@@ -34,4 +35,71 @@ def _compactness() -> Any:
     )
 
 
-_MAKERS = {"compactness": _compactness}
+def _omega() -> Any:
+    from cellsynth.studies.omega import OmegaSettings
+
+    return OmegaSettings(cells=FILOPODIA, omegas=(10.0, 30.0), learning=LEARNING)
+
+
+def _deepsdf() -> Any:
+    from cellsynth.studies.deepsdf import DeepSdfSettings
+
+    relu = FieldSpec(
+        kind="relu", hidden_layers=2, width=24, latent_dim=4, latent_layers=(1,), equivariant=False
+    )
+    return DeepSdfSettings(
+        cells=FILOPODIA, steps=40, recipe=RECIPE, every=20, siren=FIELD, deepsdf=relu
+    )
+
+
+def _time_interpolation() -> Any:
+    from cellsynth.studies.time_interpolation import TimeSettings
+
+    return TimeSettings(
+        cells=Cells(kind="a549", count=2, course=5, across=24), every=2, learning=LEARNING
+    )
+
+
+def _space_interpolation() -> Any:
+    from cellsynth.studies.space_interpolation import SpaceSettings
+
+    return SpaceSettings(
+        cells=FILOPODIA.model_copy(update={"across": 32}),
+        trained=(16, 32),
+        rendered=(8, 16, 32),
+        learning=LEARNING,
+    )
+
+
+def _classification() -> Any:
+    from cellsynth.studies.classification import ClassificationSettings
+
+    return ClassificationSettings(
+        cells=tuple(
+            Cells(kind=kind, count=2, frames=(0, 29), across=32)
+            for kind in ("platynereis", "celegans", "a549")
+        ),
+        learning=LEARNING,
+    )
+
+
+def _exploration() -> Any:
+    from cellsynth.studies.exploration import ExplorationSettings
+
+    return ExplorationSettings(
+        preset=None,
+        cells=Cells(kind="platynereis", count=3, course=2),
+        learning=LEARNING,
+        frames=2,
+    )
+
+
+_MAKERS = {
+    "compactness": _compactness,
+    "omega": _omega,
+    "deepsdf": _deepsdf,
+    "time-interpolation": _time_interpolation,
+    "space-interpolation": _space_interpolation,
+    "classification": _classification,
+    "exploration": _exploration,
+}
