@@ -20,14 +20,11 @@ from cellsynth.presets.base import StrictModel
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.catalogue import find_preset
 from cellsynth.presets.recipes import RECIPES
-from cellsynth.shapes.phantoms import write_phantom
 from cellsynth.studies.fields import Learning
 from cellsynth.studies.phantom_cells import Cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
-from cellsynth.training.options import TrainOptions
-from cellsynth.training.preset import TrainEvent, train_preset, work_folder
-from cellsynth.training.stepping import Length
+from cellsynth.studies.trained_presets import trained_preset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,40 +57,16 @@ def _stages(settings: ExplorationSettings) -> tuple[Stage[ExplorationSettings], 
 
 
 def _train(bench: Bench[ExplorationSettings]) -> Found:
-    """Train the preset as ``cellsynth train-preset`` would."""
-    settings = bench.settings
-    cells, learning, out = settings.cells, settings.learning, bench.folder / "preset"
-    assert cells is not None
-    assert learning is not None
-    if out.is_dir():
-        return {}
-    masks = bench.folder / "masks"
-    if not masks.is_dir():
-        write_phantom(
-            cells.kind,
-            masks,
-            count=cells.count,
-            frames=cells.course,
-            seed=bench.seed,
-            on_progress=bench.progress("making phantoms"),
-        )
-    options = TrainOptions(
-        name=cells.kind,
-        length=Length(steps=learning.steps),
-        recipe=learning.recipe,
-        spec=learning.field,
-        seed=bench.seed,
-    )
-
-    def told(event: TrainEvent) -> None:
-        bench.tell(event.stage, event.done, event.total, "")
-
-    train_preset(masks, out, options, resume=work_folder(out).exists(), on_event=told)
-    return {}
+    return {"sha256": _bundle(bench).sha256}
 
 
 def _bundle(bench: Bench[ExplorationSettings]) -> Bundle:
-    return find_preset(bench.settings.preset or str(bench.folder / "preset"))
+    settings = bench.settings
+    if settings.preset is not None:
+        return find_preset(settings.preset)
+    assert settings.cells is not None
+    assert settings.learning is not None
+    return trained_preset(bench, settings.cells, settings.learning)
 
 
 def _map(bench: Bench[ExplorationSettings]) -> Found:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ FIGURE = "figure.png"
 PARAGRAPH = "paragraph.md"
 RECORD = "study.json"
 DPI = 80
+NOTE_S = 10.0
 
 
 def study_folder(name: str) -> Path:
@@ -185,22 +185,42 @@ def _work(
 
 
 def _run_stage(stage: Stage[Any], bench: Bench[Any], kept: Path) -> None:
-    with _clocked(bench.folder, stage.name):
-        found = stage.work(bench)
+    with _Clock(bench.folder, stage.name) as clock:
+
+        def tell(what: str, done: float, total: float, note: str) -> None:
+            clock.tick()
+            bench.tell(what, done, total, note)
+
+        found = stage.work(replace(bench, tell=tell))
     _write(kept, {"stage": stage.name, "found": found})
 
 
-@contextmanager
-def _clocked(folder: Path, name: str) -> Iterator[None]:
-    """Add what this takes to what the stage has taken before."""
-    wall, core = time.perf_counter(), time.process_time()
-    try:
-        yield
-    finally:
-        seconds, core_seconds = _spent(folder, name)
-        seconds += time.perf_counter() - wall
-        core_seconds += time.process_time() - core
-        _write(folder / f"{name}.spent", [seconds, core_seconds])
+class _Clock:
+    """Adds what a stage takes to what it has taken before, now and then and at the end."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._path = folder / f"{name}.spent"
+        self._before = _spent(folder, name)
+
+    def __enter__(self) -> _Clock:
+        self._wall, self._core = time.perf_counter(), time.process_time()
+        self._noted = self._wall
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._note()
+
+    def tick(self) -> None:
+        """Note the time, if the last note is old: a study that is killed loses no more."""
+        if time.perf_counter() - self._noted > NOTE_S:
+            self._note()
+
+    def _note(self) -> None:
+        self._noted = time.perf_counter()
+        seconds, core_seconds = self._before
+        seconds += self._noted - self._wall
+        core_seconds += time.process_time() - self._core
+        _write(self._path, [seconds, core_seconds])
 
 
 def _spent(folder: Path, name: str) -> tuple[float, float]:

@@ -94,7 +94,43 @@ def _exploration() -> Any:
     )
 
 
+def _reconstruction() -> Any:
+    from cellsynth.studies.reconstruction import Kind, ReconstructionSettings
+
+    two = (0, 29)
+    return ReconstructionSettings(
+        kinds=(
+            Kind(
+                cells=Cells(kind="celegans", count=2, frames=two, across=32),
+                strategy="gaussian",
+                spread=1.0,
+                divides=True,
+            ),
+            Kind(
+                cells=Cells(kind="a549", count=2, frames=two, across=24),
+                strategy="neighbourhood",
+                spread=0.7,
+            ),
+        ),
+        learning=LEARNING,
+        exchanges=9,
+    )
+
+
+def _texture() -> Any:
+    from cellsynth.studies.texture import TexturedKind, TextureSettings
+
+    return TextureSettings(
+        kinds=(TexturedKind(kind="celegans", preset="celegans", voxel_size_um=(0.5, 0.18, 0.18)),),
+        sequences=1,
+        frames=2,
+        patch=16,
+    )
+
+
 _MAKERS = {
+    "reconstruction": _reconstruction,
+    "texture": _texture,
     "compactness": _compactness,
     "omega": _omega,
     "deepsdf": _deepsdf,
