@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
+from cellsynth.errors import TopologyError
 from cellsynth.evaluation.latent import LatentOptions, describe_code, explore_latents
 from cellsynth.evaluation.latent_models import Described
 from cellsynth.field.model import CellModel
@@ -91,8 +92,17 @@ def _volumes(found: Found) -> dict[int, float]:
 
 
 def _corners(found: Found) -> dict[str, int]:
-    """Codes of the least, the greatest, and the volume nearest to the mean of all."""
+    """Codes of the least, the greatest, and the volume nearest to the mean of all.
+
+    Raises:
+        TopologyError: Fewer than three cells are whole.
+    """
     volumes = _volumes(found)
+    if len(volumes) < len(CORNERS):
+        raise TopologyError(
+            f"preset {found['preset']['name']}: {len(volumes)} of {len(found['learned'])} learned "
+            f"cells keep the topology, expected {len(CORNERS)} for a triangle; train it longer"
+        )
     ordered = sorted(volumes, key=lambda number: volumes[number])
     mean = float(np.mean(list(volumes.values())))
     between = min(ordered[1:-1], key=lambda number: abs(volumes[number] - mean))

@@ -244,16 +244,7 @@ def _conclude(bench: Bench[TextureSettings]) -> Findings:
             Table(
                 title=f"Distance to the microscope's images, {kind}",
                 head=("measure", "its other half", "generator", "blurred mask"),
-                rows=tuple(
-                    (m, *(f"{found[kind]['distances'][name][m]:.3g}" for name in SETS))
-                    for m in MEASURES
-                )
-                + (
-                    (
-                        "DSC of a threshold with the mask",
-                        *(f"{threshold[kind][name]:.3f}" for name in SETS),
-                    ),
-                ),
+                rows=_rows(found[kind]),
             )
             for kind in kinds
         ),
@@ -276,6 +267,12 @@ def _conclude(bench: Bench[TextureSettings]) -> Findings:
             for kind, each in found.items()
         },
     )
+
+
+def _rows(found: Found) -> tuple[tuple[str, ...], ...]:
+    rows = [(m, *(f"{found['distances'][name][m]:.3g}" for name in SETS)) for m in MEASURES]
+    overlap = (f"{found['threshold'][name]:.3f}" for name in SETS)
+    return (*rows, ("DSC of a threshold with the mask", *overlap))
 
 
 def _nearer(of: Found, measures: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from cellsynth.presets.bundle import Bundle, read_bundle
 from cellsynth.shapes.phantoms import write_phantom
 from cellsynth.studies.fields import Learning
-from cellsynth.studies.phantom_cells import Cells
+from cellsynth.studies.phantom_cells import Cells, half_extent_um
 from cellsynth.studies.study import Bench
 from cellsynth.training.options import TrainOptions
 from cellsynth.training.preset import TrainEvent, train_preset, work_folder
@@ -19,18 +19,20 @@ __all__ = ["trained_preset"]
 def trained_preset(bench: Bench[Any], cells: Cells, learning: Learning) -> Bundle:
     """The preset of phantoms of a kind, under its name; made once and kept.
 
-    It is trained on all frames of the course, on the kind's own voxels.
+    It is trained on all frames of the course, as masks in a Cell Tracking Challenge set.
     """
     out = bench.folder / "presets" / cells.kind
     if out.is_dir():
         return read_bundle(out)
     masks = bench.folder / f"{cells.kind}-masks"
+    voxel = 2 * half_extent_um(cells.kind) / cells.across
     if not masks.is_dir():
         write_phantom(
             cells.kind,
             masks,
             count=cells.count,
             frames=cells.course,
+            voxel_size_um=(voxel, voxel, voxel),
             seed=bench.seed,
             on_progress=bench.progress("making phantoms"),
         )

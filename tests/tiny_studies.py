@@ -86,12 +86,8 @@ def _classification() -> Any:
 def _exploration() -> Any:
     from cellsynth.studies.exploration import ExplorationSettings
 
-    return ExplorationSettings(
-        preset=None,
-        cells=Cells(kind="platynereis", count=3, course=2),
-        learning=LEARNING,
-        frames=2,
-    )
+    # Which preset is for the test to say.
+    return ExplorationSettings(preset="platynereis", frames=2)
 
 
 def _reconstruction() -> Any:
