@@ -120,7 +120,7 @@ def _texture() -> Any:
         kinds=(TexturedKind(kind="celegans", preset="celegans", voxel_size_um=(0.5, 0.18, 0.18)),),
         sequences=1,
         frames=2,
-        patch=16,
+        patch=32,
     )
 
 

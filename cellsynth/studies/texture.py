@@ -78,7 +78,7 @@ class TextureSettings(StrictModel):
     kinds: Annotated[tuple[TexturedKind, ...], Strict(False)]
     sequences: int = Field(ge=1, description="Sequences in either half")
     frames: int = Field(ge=1, description="Frames of each")
-    patch: int = Field(64, ge=8, description="Pixels of a patch around a cell")
+    patch: int = Field(64, ge=32, description="Pixels of a patch around a cell")
 
 
 def _stages(settings: TextureSettings) -> tuple[Stage[TextureSettings], ...]:
