@@ -141,8 +141,8 @@ def _conclude(bench: Bench[DeepSdfSettings]) -> Findings:
         text=(
             f"{settings.cells.count} {settings.cells.kind} cells, {settings.steps} steps of the "
             f"same recipe for either field; DeepSDF has {settings.deepsdf.hidden_layers} layers of "
-            f"{settings.deepsdf.width} and a code of {settings.deepsdf.latent_dim}. At the last frame the sines reach a DSC of "
-            f"{dsc['siren']:.3f} and a sphericity of {told['siren']}, DeepSDF {dsc['deepsdf']:.3f} "
+            f"{settings.deepsdf.width} and a code of {settings.deepsdf.latent_dim}. At the last "
+            f"frame the sines reach a DSC of {dsc['siren']:.3f} and a sphericity of {told['siren']}, DeepSDF {dsc['deepsdf']:.3f} "
             f"and {told['deepsdf']}, where the masks have {mean_sd(real)}."
         ),
         tables=(
@@ -215,8 +215,8 @@ def _draw(bench: Bench[DeepSdfSettings]) -> Figure:
     return figure
 
 
-# DeepSDF with half its width and a fourth of its code: the whole has 1.84 million parameters, eleven
-# times those of the sines, this one 461,000.
+# DeepSDF with half its width and a fourth of its code: the whole has 1.84 million parameters, as
+# many as eleven of the fields with sines; this one has 461,000.
 NARROW = FIELDS["deepsdf"].model_copy(update={"width": 256, "latent_dim": 64})
 
 STUDY = Study(
