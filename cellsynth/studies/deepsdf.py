@@ -142,8 +142,8 @@ def _conclude(bench: Bench[DeepSdfSettings]) -> Findings:
             f"{settings.cells.count} {settings.cells.kind} cells, {settings.steps} steps of the "
             f"same recipe for either field; DeepSDF has {settings.deepsdf.hidden_layers} layers of "
             f"{settings.deepsdf.width} and a code of {settings.deepsdf.latent_dim}. At the last "
-            f"frame the sines reach a DSC of {dsc['siren']:.3f} and a sphericity of {told['siren']}, DeepSDF {dsc['deepsdf']:.3f} "
-            f"and {told['deepsdf']}, where the masks have {mean_sd(real)}."
+            f"frame the sines reach a DSC of {dsc['siren']:.3f} and a sphericity of "
+            f"{told['siren']}, DeepSDF {dsc['deepsdf']:.3f} and {told['deepsdf']}, where the masks have {mean_sd(real)}."
         ),
         tables=(
             Table(
