@@ -143,7 +143,8 @@ def _conclude(bench: Bench[DeepSdfSettings]) -> Findings:
             f"same recipe for either field; DeepSDF has {settings.deepsdf.hidden_layers} layers of "
             f"{settings.deepsdf.width} and a code of {settings.deepsdf.latent_dim}. At the last "
             f"frame the sines reach a DSC of {dsc['siren']:.3f} and a sphericity of "
-            f"{told['siren']}, DeepSDF {dsc['deepsdf']:.3f} and {told['deepsdf']}, where the masks have {mean_sd(real)}."
+            f"{told['siren']}, DeepSDF {dsc['deepsdf']:.3f} and {told['deepsdf']}; the masks have "
+            f"{mean_sd(real)}."
         ),
         tables=(
             Table(

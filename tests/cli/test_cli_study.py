@@ -46,7 +46,7 @@ def test_a_study_is_run_and_told(run, here, tiny_omega):
 
 
 def test_ctrl_c_says_how_to_go_on(run, here, tiny_omega, monkeypatch):
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cellsynth.studies.omega.measured", stop)
