@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -106,7 +107,8 @@ def learn(
         name: Of the training.
         store: The cells.
         learning: How.
-        on_step: Told of every step that is taken now.
+        on_step: Told of every step that is taken now, and of the one that it goes on from: it may
+            have been interrupted before it was told of.
 
     Returns:
         Field, codes and rotations, with the slopes that were measured of them.
@@ -122,6 +124,8 @@ def learn(
     checkpoint = folder / CHECKPOINT
     if checkpoint.is_file():
         trainer.load(checkpoint)
+        if on_step is not None:
+            on_step(trainer, Report(trainer.step, trainer.seconds, trainer.share, math.nan))
 
     def told(report: Report) -> None:
         bench.tell("training", report.step, learning.steps, f"loss {report.loss:.4f}")

@@ -68,7 +68,7 @@ def without_clocks(result: StudyResult) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("name", "stage", "at"), [("deepsdf", "deepsdf", 25), ("omega", "omega-30", 10)]
+    ("name", "stage", "at"), [("deepsdf", "deepsdf", 20), ("omega", "omega-30", 10)]
 )
 def test_an_interrupted_study_goes_on_to_the_same_result(name, stage, at, results, tmp_path):
     out = tmp_path / "study"
@@ -93,7 +93,7 @@ def test_an_interrupted_study_goes_on_to_the_same_result(name, stage, at, result
             steps.append(event.done)
 
     again = run_study(tiny_study(name), out, threads=1, seed=1, resume=True, on_event=note)
-    assert steps[0] == at  # that step was not told of to its end, and is kept
+    assert steps[0] == at + 1  # a step that is taken is kept, if not all was told of it
     whole = results / f"study-{name}"
     assert without_clocks(again) == without_clocks(read_study(whole / "result.json"))
     assert (out / FIGURE).read_bytes() == (whole / FIGURE).read_bytes()
