@@ -25,6 +25,7 @@ from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES
 from cellsynth.studies.fields import (
     Learning,
+    fitted,
     forget,
     kept_store,
     last_frames,
@@ -38,7 +39,6 @@ from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.wording import mean_sd
 from cellsynth.training.loop import Report, Trainer
-from cellsynth.training.trained import PROBE_BOUND, trained_fit
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -90,8 +90,7 @@ def _train(bench: Bench[DeepSdfSettings], *, name: str) -> Found:
     def on_step(trainer: Trainer, report: Report) -> None:
         if report.step % settings.every and report.step != settings.steps:
             return
-        fit = trained_fit(trainer.averaged().cpu(), trainer, PROBE_BOUND)
-        dsc = training_dice(fit, store, where=last_frames(store))
+        dsc = training_dice(fitted(trainer), store, where=last_frames(store))
         curve[report.step] = short(float(np.nanmean(dsc)))
         with storing(path):
             part = path.with_name(f"{path.name}.part")

@@ -41,6 +41,7 @@ from cellsynth.training.trained import PROBE_BOUND, trained_fit
 __all__ = [
     "Learning",
     "Pair",
+    "fitted",
     "forget",
     "kept_store",
     "last_frames",
@@ -133,14 +134,15 @@ def learn(
             on_step(trainer, report)
 
     trainer.run(checkpoint, told)
+    return fitted(trainer, progress=bench.progress("measuring slopes"))
+
+
+def fitted(trainer: Trainer, *, progress: Callable[[int, int], None] | None = None) -> Fit:
+    """What a training has come to, with the slopes measured, so that nothing is missed."""
     decoder = trainer.averaged().cpu()
     fit = trained_fit(decoder, trainer, PROBE_BOUND)
     bound = measure_bound(
-        decoder,
-        fit.latents,
-        store.n_frames,
-        seed=bench.seed,
-        on_progress=bench.progress("measuring slopes"),
+        decoder, fit.latents, trainer.pool.n_frames, seed=trainer.seed, on_progress=progress
     )
     return replace(fit, bound=bound)
 

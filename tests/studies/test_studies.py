@@ -135,7 +135,9 @@ def test_a_result_with_an_unknown_key_is_refused(results, tmp_path):
 
 def test_the_page_has_what_was_measured_and_says_what_was_not(results, tmp_path):
     page = tmp_path / "experiments.md"
-    marks = [f"<!-- measured: {n} -->\nold\n<!-- end of {n} -->\n" for n in ("overview", *STUDIES)]
+    marks = [
+        f"<!-- measured: {n} -->\nstale\n<!-- end of {n} -->\n" for n in ("overview", *STUDIES)
+    ]
     page.write_text("# By hand\n" + "\n".join(marks))
     missing = update_page(page, [results / "study-omega"], tmp_path / "images")
     assert missing == [name for name in STUDIES if name != "omega"]
@@ -145,7 +147,7 @@ def test_the_page_has_what_was_measured_and_says_what_was_not(results, tmp_path)
     assert "![Spectral bias](images/study-omega.png)" in text
     assert text.count(NOT_RUN) == len(missing)
     assert text.count("not run |") == len(missing)
-    assert "old" not in text
+    assert "stale" not in text
     assert (tmp_path / "images" / "study-omega.png").is_file()
     update_page(page, [results / "study-omega"], tmp_path / "images")
     assert page.read_text() == text
