@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsynth.presets.models import FieldSpec
+from cellsynth.presets.recipe import Recipe
 from cellsynth.studies.results import StudyResult, Table
 
-__all__ = ["markdown_table", "mean_sd", "paragraph", "plain"]
+__all__ = ["markdown_table", "mean_sd", "paragraph", "plain", "settings_told"]
 
 TINY_P = 0.001
+# What is told of these sections is where they differ from what they are by default.
+_USUAL: dict[str, type[Recipe] | type[FieldSpec]] = {
+    "recipe": Recipe,
+    "field": FieldSpec,
+    "siren": FieldSpec,
+    "deepsdf": FieldSpec,
+}
 
 
 def mean_sd(values: Sequence[float] | NDArray[np.floating], digits: int = 3) -> str:
@@ -41,12 +51,37 @@ def paragraph(result: StudyResult) -> str:
         for o in result.orderings
     ]
     parts.append("\n".join(claims))
+    parts.append(f"Settings: {'; '.join(settings_told(result.settings))}.")
     threads = f"{result.threads} thread{'s' * (result.threads != 1)}"
     parts.append(
         f"Scale `{result.scale}`, seed {result.seed}, {result.minutes:.1f} minutes on {threads} "
         f"({result.core_minutes:.1f} of processor time)."
     )
     return "\n\n".join(parts) + "\n"
+
+
+def settings_told(settings: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Settings as ``cells kind a549``, one after another; of recipes and fields what is unusual."""
+    for key, value in settings.items():
+        name = f"{path} {key}".strip()
+        usual = _USUAL.get(key)
+        if isinstance(value, Mapping):
+            known = usual().model_dump(mode="json") if usual else {}
+            unusual = {k: v for k, v in value.items() if k not in known or known[k] != v}
+            if usual and not unusual:
+                yield f"{name} as by default"
+            yield from settings_told(unusual, name)
+        elif isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+            for i, entry in enumerate(value, 1):
+                yield from settings_told(entry, f"{name} {i}")
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            yield f"{name} {', '.join(map(_told, value))}"
+        elif value is not None:
+            yield f"{name} {_told(value)}"
+
+
+def _told(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -13,12 +13,14 @@ from tiny_studies import tiny
 
 from cellsynth.errors import FormatError, InputError, InUseError
 from cellsynth.formats.making import at_most, cores
+from cellsynth.presets.models import FieldSpec
+from cellsynth.presets.recipe import Recipe
 from cellsynth.studies.catalogue import STUDIES, find_study
 from cellsynth.studies.experiments_page import NOT_RUN, update_page
 from cellsynth.studies.results import StudyResult, read_study
 from cellsynth.studies.runner import FIGURE, PARAGRAPH, run_study, work_folder
 from cellsynth.studies.study import Study, StudyEvent
-from cellsynth.studies.wording import mean_sd, plain
+from cellsynth.studies.wording import mean_sd, plain, settings_told
 
 CLOCKS = {"minutes", "core_minutes", "stages"}
 
@@ -175,6 +177,29 @@ def test_numbers_as_they_are_written():
         "< 0.001",
         "0.001",
         "0.250",
+    ]
+
+
+def test_settings_are_told_but_for_what_is_usual():
+    recipe = Recipe(points_per_frame=7).model_dump(mode="json")
+    field = FieldSpec().model_dump(mode="json")
+    settings = {
+        "cells": {"kind": "a549", "frames": [0, 29], "half": None},
+        "kinds": [{"count": 2}, {"count": 3}],
+        "learning": {"steps": 5, "recipe": recipe, "field": field},
+        "spread": 0.7,
+        "omegas": [1.0, 30.0],
+    }
+    assert list(settings_told(settings)) == [
+        "cells kind a549",
+        "cells frames 0, 29",
+        "kinds 1 count 2",
+        "kinds 2 count 3",
+        "learning steps 5",
+        "learning recipe points_per_frame 7",
+        "learning field as by default",
+        "spread 0.7",
+        "omegas 1, 30",
     ]
 
 
