@@ -9,6 +9,7 @@ import typer
 
 from cellsynth.cli.console import Printer, Progress, interruptible, quoted
 from cellsynth.cli.flags import (
+    DeviceFlag,
     OverwriteFlag,
     QuietFlag,
     ResumeFlag,
@@ -44,6 +45,7 @@ def study(
         ),
     ] = None,
     seed: SeedFlag = 0,
+    device: DeviceFlag = "auto",
     resume: ResumeFlag = False,
     overwrite: OverwriteFlag = False,
     keep: Annotated[
@@ -72,9 +74,11 @@ def study(
     flags = judged(StudyFlags, "study", {"scale": scale, "seed": seed, "threads": threads})
     found = find_study(name)
 
+    from cellsynth.field.model import pick_device
     from cellsynth.studies.runner import FIGURE, run_study, study_folder, work_folder
 
     out = out or study_folder(name)
+    device = pick_device(device)
     work = work_folder(out)
     with Progress(quiet) as progress, interruptible(lambda: _whole(work)):
         result = run_study(
@@ -83,6 +87,7 @@ def study(
             scale=flags.scale,
             seed=flags.seed,
             threads=flags.threads,
+            device=device,
             resume=resume,
             overwrite=overwrite,
             keep=keep,

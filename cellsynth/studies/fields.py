@@ -36,6 +36,7 @@ from cellsynth.training.bound import measure_bound
 from cellsynth.training.loop import Report, Trainer
 from cellsynth.training.points import PointPool, build_pool
 from cellsynth.training.stepping import Length
+from cellsynth.training.team import Team
 from cellsynth.training.trained import PROBE_BOUND, trained_fit
 
 __all__ = [
@@ -120,7 +121,13 @@ def learn(
     pool = _pool(bench, store, learning.recipe)
     spec = learning.field.model_copy(update={"truncation": store.truncation})
     trainer = Trainer(
-        spec, learning.recipe, pool, Length(steps=learning.steps), seed=bench.seed, data=name
+        spec,
+        learning.recipe,
+        pool,
+        Length(steps=learning.steps),
+        seed=bench.seed,
+        data=name,
+        team=Team(device=bench.device),
     )
     checkpoint = folder / CHECKPOINT
     if checkpoint.is_file():

@@ -53,6 +53,7 @@ class StudyResult(StrictModel):
     scale: Scale
     seed: int = Field(ge=0)
     threads: int = Field(ge=1, description="Cores used at most")
+    device: str = Field("cpu", description="Torch device of the trainings")
     settings: dict[str, Any] = Field(description="All settings of that scale")
     versions: dict[str, str]
     minutes: float = Field(ge=0, description="Wall time of all stages, interrupted tries too")

@@ -61,6 +61,7 @@ def run_study(
     scale: Scale = "small",
     seed: int = 0,
     threads: int | None = None,
+    device: str = "cpu",
     resume: bool = False,
     overwrite: bool = False,
     keep: bool = False,
@@ -74,6 +75,7 @@ def run_study(
         scale: ``small`` takes minutes, ``paper`` is the paper's.
         seed: Of everything random.
         threads: Cores used at most; by default all there are. Changes rounding at most.
+        device: Torch device of trainings.
         resume: Go on with a run that was interrupted, given the same scale and seed.
         overwrite: Replace the result at ``out``, and the interrupted run.
         keep: Leave the working folder in place.
@@ -105,7 +107,7 @@ def run_study(
     try:
         torch.set_num_threads(threads)
         with at_most(threads):
-            bench, records = _work(study, Bench(settings, seed, work), on_event)
+            bench, records = _work(study, Bench(settings, seed, work, device=device), on_event)
             findings = study.conclude(bench)
             result = StudyResult(
                 format="cellsynth-study",
@@ -115,6 +117,7 @@ def run_study(
                 scale=scale,
                 seed=seed,
                 threads=threads,
+                device=device,
                 settings=asked["settings"],
                 versions=versions("scikit-image", "scikit-learn"),
                 minutes=round(sum(record.seconds for record in records) / 60, 2),

@@ -57,6 +57,7 @@ class Bench(Generic[S]):
         folder: For what is kept on the way.
         found: What the stages before this one have found.
         tell: Told of progress: what, done, total, note.
+        device: Torch device of trainings; what is rendered is rendered on the CPU.
     """
 
     settings: S
@@ -64,6 +65,7 @@ class Bench(Generic[S]):
     folder: Path
     found: Mapping[str, Found] = field(default_factory=dict)
     tell: Callable[[str, float, float, str], None] = lambda *_: None
+    device: str = "cpu"
 
     def progress(self, what: str, note: str = "") -> Callable[[int, int], None]:
         """For functions of the library that tell of ``done`` and ``total``."""

@@ -115,7 +115,9 @@ def _bundle(bench: Bench[TextureSettings], kind: TexturedKind) -> Bundle:
         bench.tell(f"texture: {event.stage}", event.done, event.total, "")
 
     resume = texture_work_folder(out).exists()
-    return train_texture(pairs, bundle, out, options, resume=resume, on_event=told).bundle
+    return train_texture(
+        pairs, bundle, out, options, device=bench.device, resume=resume, on_event=told
+    ).bundle
 
 
 def _imaged(

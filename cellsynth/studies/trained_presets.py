@@ -47,6 +47,8 @@ def trained_preset(bench: Bench[Any], cells: Cells, learning: Learning) -> Bundl
     def told(event: TrainEvent) -> None:
         bench.tell(event.stage, event.done, event.total, "")
 
-    summary = train_preset(masks, out, options, resume=work_folder(out).exists(), on_event=told)
+    summary = train_preset(
+        masks, out, options, device=bench.device, resume=work_folder(out).exists(), on_event=told
+    )
     assert summary is not None  # one process alone
     return summary.bundle

@@ -53,6 +53,8 @@ def paragraph(result: StudyResult) -> str:
     parts.append("\n".join(claims))
     parts.append(f"Settings: {'; '.join(settings_told(result.settings))}.")
     threads = f"{result.threads} thread{'s' * (result.threads != 1)}"
+    if result.device != "cpu":
+        threads += f" and {result.device}"
     parts.append(
         f"Scale `{result.scale}`, seed {result.seed}, {result.minutes:.1f} minutes on {threads} "
         f"({result.core_minutes:.1f} of processor time)."

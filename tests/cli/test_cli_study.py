@@ -66,7 +66,7 @@ def test_flags_reach_the_library(run, here, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "run_study", stop)
-    flags = "--scale paper --seed 7 --out there --threads 2 --resume --keep"
+    flags = "--scale paper --seed 7 --out there --threads 2 --device cpu --resume --keep"
     result = run("study", "compactness", *flags.split())
     assert result.err == "interrupted: nothing is left behind; run it again\n"
     [((study, out), others)] = asked
@@ -76,6 +76,7 @@ def test_flags_reach_the_library(run, here, monkeypatch):
         "scale": "paper",
         "seed": 7,
         "threads": 2,
+        "device": "cpu",
         "resume": True,
         "overwrite": False,
         "keep": True,
@@ -91,6 +92,7 @@ def test_flags_reach_the_library(run, here, monkeypatch):
         ("omega --list", "study: NAME and --list exclude each other"),
         ("omega --scale large", "--scale must be 'small' or 'paper', got 'large'"),
         ("omega --seed -1", "--seed must be at least 0, got -1"),
+        ("omega --device tpu", "device 'tpu' cannot be used here"),
         ("omega --threads 0", "--threads must be at least 1, got 0"),
         ("omega --resume --overwrite", "--resume and --overwrite exclude each other"),
         ("omega --out taken --overwrite", "taken is in use and is no study"),
