@@ -239,6 +239,7 @@ def _draw(bench: Bench[CompactnessSettings]) -> Figure:
             np.arange(1, len(ratios) + 1), 100 * np.cumsum(ratios), color=colour, label=kind
         )
     axes[0, 0].set_xscale("log", base=2)
+    axes[0, 0].set_xticks(settings.latent_dims, [str(d) for d in settings.latent_dims])
     axes[0, 0].set_xlabel("length of the code")
     axes[0, 0].set_ylabel("DSC, last frame")
     axes[0, 0].legend(fontsize=8)
@@ -249,7 +250,7 @@ def _draw(bench: Bench[CompactnessSettings]) -> Figure:
     for at, kind in zip(axes[1], KINDS, strict=True):
         places = np.array(found[f"{kind}-{settings.mapped}"]["tsne"])
         shapes = np.arange(len(places)) // settings.copies
-        at.scatter(*places.T, c=shapes, cmap="gist_ncar", s=30)
+        at.scatter(*places.T, c=shapes, cmap="turbo", s=30)
         for place, shape in zip(places, shapes, strict=True):
             at.annotate(str(shape + 1), place, (3, 3), textcoords="offset points", fontsize=6)
         at.set_title(f"{kind}: t-SNE, a number a cell", fontsize=10)
