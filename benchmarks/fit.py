@@ -31,20 +31,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from reporting import print_machine, print_table
-from scipy.ndimage import affine_transform, map_coordinates
+from scipy.ndimage import map_coordinates
 
 from cellsynth.field.model import CellModel, pick_device
-from cellsynth.geometry import Grid, euler_to_matrix, random_rotation, rotation_angle
+from cellsynth.geometry import euler_to_matrix, random_rotation, rotation_angle
 from cellsynth.presets.catalogue import find_preset
 from cellsynth.shapes import (
     CellSequence,
-    MaskSequence,
     ShapeStore,
     build_store,
     cut_cells,
     open_masks,
 )
 from cellsynth.shapes.phantoms import write_phantom
+from cellsynth.shapes.turned import turned
 from cellsynth.training.fitter import FitOptions
 from cellsynth.training.fitting import FitEvent, FittedCell, fit_cells
 from cellsynth.training.starts import cover_rotations, field_axes
@@ -57,37 +57,6 @@ LEAST_SHARE = 0.95
 POINTS = 40_000  # of the ball, at which a shape and a turned one are compared
 
 Array = NDArray[np.float64]
-
-
-def turned(store: ShapeStore, i: int, rotation: Array, name: str) -> MaskSequence:
-    """Cell ``i`` of a store (orientation ``none``) turned, on its own voxel size."""
-    scale = store.half_extent_um
-    voxel = store.voxel_size_um(i)
-    spacing = np.array(voxel) / scale
-    reach = 0.0
-    for t in range(store.n_frames):
-        grid, _ = store.grid(i, t)
-        inside = np.argwhere(store.mask(i, t)) * grid.spacing + grid.origin
-        reach = max(reach, float(np.linalg.norm(inside, axis=1).max()))
-    half = np.ceil(reach / spacing).astype(int) + 2
-    to = Grid(tuple(2 * half), tuple(spacing), tuple((0.5 - half) * spacing))
-    backward = rotation.T[::-1, ::-1]  # in z, y, x
-
-    def read(t: int) -> NDArray[Any]:
-        grid, _ = store.grid(i, t)
-        inverse = 1 / np.array(grid.spacing)
-        sdf = affine_transform(
-            store.sdf(i, t).astype(np.float32),
-            inverse[:, None] * backward * np.array(to.spacing),
-            offset=inverse * (backward @ np.array(to.origin) - np.array(grid.origin)),
-            output_shape=to.shape,
-            order=1,
-            mode="constant",
-            cval=1.0,
-        )
-        return (sdf < 0).astype(np.uint8)
-
-    return MaskSequence(name, store.n_frames, to.shape, voxel, store.frame_interval_s, read)
 
 
 def unseen_cells(args: argparse.Namespace, n_frames: int, folder: Path) -> list[CellSequence]:

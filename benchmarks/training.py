@@ -48,8 +48,8 @@ from cellsynth.rendering.occupancy import occupancy
 from cellsynth.shapes import ShapeStore, build_store, cut_cells, open_masks
 from cellsynth.training.loop import Report, Trainer
 from cellsynth.training.points import PointPool, build_pool
-from cellsynth.training.preset import PROBE_BOUND
 from cellsynth.training.stepping import Length
+from cellsynth.training.trained import PROBE_BOUND
 
 PAPER_EPOCHS = 2000
 # A curve's points: this far apart in core seconds, later this share of the time so far.

@@ -22,6 +22,7 @@ from cellsynth.cli.latent import latent
 from cellsynth.cli.phantom import phantom
 from cellsynth.cli.presets import presets
 from cellsynth.cli.report import report
+from cellsynth.cli.study import study
 from cellsynth.cli.texture import texture
 from cellsynth.cli.train_preset import train_preset
 from cellsynth.cli.train_texture import train_texture
@@ -50,6 +51,7 @@ app.add_typer(presets, name="presets")
 app.command()(phantom)
 app.command()(export)
 app.command()(latent)
+app.command()(study)
 app.command()(validate)
 
 

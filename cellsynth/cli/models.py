@@ -16,6 +16,7 @@ __all__ = [
     "ImportFlags",
     "LatentFlags",
     "PhantomFlags",
+    "StudyFlags",
     "TextureFlags",
     "TrainFlags",
     "TrainTextureFlags",
@@ -133,6 +134,14 @@ class PhantomFlags(_Flags):
     frames: Frames
     voxel_size: Triple | None
     seed: Seed
+
+
+class StudyFlags(_Flags):
+    """What ``study`` was asked for."""
+
+    scale: Literal["small", "paper"]
+    seed: Seed
+    threads: int | None = Field(ge=1, le=4096)
 
 
 class TextureFlags(_Flags):

@@ -14,12 +14,12 @@ from cellsynth.evaluation.agreement import dice
 from cellsynth.field.decoder import Decoder
 from cellsynth.field.folded import FoldedDecoder
 from cellsynth.field.threads import cores, one_thread_each
-from cellsynth.geometry import frame_times
+from cellsynth.geometry import Grid, frame_times
 from cellsynth.presets.models import Bound
 from cellsynth.rendering.occupancy import occupancy
 from cellsynth.shapes.store import ShapeStore
 
-__all__ = ["Fit", "training_dice"]
+__all__ = ["Fit", "rebuilt_mask", "training_dice"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,24 @@ class Fit:
     latents: NDArray[np.float32]
     rotations: NDArray[np.float64]
     bound: Bound
+
+
+def rebuilt_mask(
+    fit: Fit, i: int, time: float, grid: Grid, alignment: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Training cell ``i`` as the field has it at a time in [-1, 1], where it was observed.
+
+    Args:
+        fit: The trained field with its codes and rotations.
+        i: Number of the sequence.
+        time: Normalised time.
+        grid: Voxels in Ω.
+        alignment: How the cell was aligned, ``(3, 3)``, as of :meth:`ShapeStore.grid`.
+    """
+    field = FoldedDecoder(
+        fit.decoder, torch.from_numpy(fit.latents[i]), time, alignment @ fit.rotations[i]
+    )
+    return occupancy(field, grid, bound=fit.bound).to_dense()
 
 
 def training_dice(
@@ -68,14 +86,7 @@ def training_dice(
 
     def one(pair: tuple[int, int]) -> float:
         i, t = pair
-        grid, alignment = store.grid(i, t)
-        field = FoldedDecoder(
-            fit.decoder,
-            torch.from_numpy(fit.latents[i]),
-            float(times[t]),
-            alignment @ fit.rotations[i],
-        )
-        return dice(occupancy(field, grid, bound=fit.bound).to_dense(), store.mask(i, t))
+        return dice(rebuilt_mask(fit, i, float(times[t]), *store.grid(i, t)), store.mask(i, t))
 
     with one_thread_each():
         pool = ThreadPoolExecutor(cores())

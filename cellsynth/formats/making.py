@@ -25,18 +25,33 @@ from cellsynth.errors import CellsynthError, StorageError
 from cellsynth.formats.manifest import remove_parts, write_manifest
 from cellsynth.formats.storage import remove
 
-__all__ = ["Made", "MakeSequence", "MakerFactory", "Record", "cores", "fill", "made"]
+__all__ = ["Made", "MakeSequence", "MakerFactory", "Record", "at_most", "cores", "fill", "made"]
 
 Record = dict[str, Any]  # what the manifest says of a sequence
 MakeSequence = Callable[[int], Record]
 Made = Generator[tuple[int, Record], None, None]
 
 
+# Cores that whoever called left to this process; empty is all there are.
+_allowed: list[int] = []
+
+
 def cores() -> int:
     """Cores that this process may use."""
+    there = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        there = len(os.sched_getaffinity(0))
+    return min(there, *_allowed) if _allowed else there
+
+
+@contextmanager
+def at_most(n: int) -> Iterator[None]:
+    """Let :func:`cores` be ``n`` at most meanwhile."""
+    _allowed.append(n)
+    try:
+        yield
+    finally:
+        _allowed.remove(n)
 
 
 class MakerFactory(Protocol):

@@ -22,17 +22,12 @@ from numpy.typing import NDArray
 
 from cellsynth.errors import InputError, InUseError, StorageError
 from cellsynth.evaluation.overlap import Fit, training_dice
-from cellsynth.field.decoder import Decoder
 from cellsynth.field.model import CellModel
 from cellsynth.formats.storage import remove, storing
-from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.bundle import Bundle, check_free, write_bundle
 from cellsynth.presets.card import write_card
 from cellsynth.presets.judge import judge
-from cellsynth.presets.models import (
-    Bound,
-    PresetNames,
-)
+from cellsynth.presets.models import PresetNames
 from cellsynth.shapes import LeftOut, ShapeStore, build_store, cut_cells, open_masks
 from cellsynth.shapes.cells import CellSequence
 from cellsynth.shapes.mask_sequence import MaskSequence
@@ -45,6 +40,7 @@ from cellsynth.training.loop import Report, Trainer
 from cellsynth.training.options import TrainOptions
 from cellsynth.training.points import PointPool, build_pool
 from cellsynth.training.team import Team, joined
+from cellsynth.training.trained import PROBE_BOUND, trained_fit
 
 __all__ = ["TrainEvent", "TrainOptions", "TrainSummary", "train_preset", "work_folder"]
 
@@ -54,8 +50,6 @@ POINTS = "points.npy"
 PROBE_S = 30.0
 PROBE_SHARE = 0.05  # of the training's time, where a probe is slow
 PROBES = 6  # frames that the DSC during training is measured on
-# Before the slope is measured, frames are rendered with this bound: for the probe, and no more.
-PROBE_BOUND = Bound(slopes=(1.5, 2.0, 2.0, 2.0), margin=1.0)
 
 Stage = Literal["read", "distances", "points", "train", "evaluate", "judge", "calibrate"]
 
@@ -318,7 +312,7 @@ def _train(
         dsc = None
         if report.seconds > next_probe:
             began = time.perf_counter()
-            fit = _fit(trainer.averaged().cpu(), trainer, PROBE_BOUND)
+            fit = trained_fit(trainer.averaged().cpu(), trainer, PROBE_BOUND)
             dsc = float(np.nanmean(training_dice(fit, store, where=where)))
             cost = time.perf_counter() - began
             next_probe = report.seconds + max(PROBE_S, cost / PROBE_SHARE)
@@ -340,7 +334,7 @@ def _finish(
 ) -> TrainSummary:
     """Evaluate, measure, calibrate and write the bundle."""
     decoder = trainer.averaged().cpu()
-    fit = _fit(decoder, trainer, PROBE_BOUND)
+    fit = trained_fit(decoder, trainer, PROBE_BOUND)
     bound = measure_bound(decoder, fit.latents, store.n_frames, seed=options.seed)
     fit = replace(fit, bound=bound)
     dsc = _evaluate(fit, store, work / f"dsc-{_digest(fit)}.npy", options, notify)
@@ -400,13 +394,3 @@ def _digest(fit: Fit) -> str:
     """Names a trained field by its numbers."""
     arrays = [*(p.detach().numpy() for p in fit.decoder.parameters()), fit.latents, fit.rotations]
     return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:16]
-
-
-def _fit(decoder: Decoder, trainer: Trainer, bound: Bound) -> Fit:
-    angles = trainer.angles.detach().cpu().double()
-    return Fit(
-        decoder,
-        trainer.latents.detach().cpu().numpy().astype(np.float32),
-        euler_to_matrix(angles).numpy(),
-        bound,
-    )

@@ -24,6 +24,7 @@ VERBS = (
     "evaluate",
     "latent",
     "report",
+    "study",
 )
 HEAVY = ("torch", "scipy", "zarr", "skimage", "matplotlib", "rich", "pydantic", "dominate")
 

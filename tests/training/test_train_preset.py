@@ -23,6 +23,7 @@ from cellsynth.shapes import ShapeStore
 from cellsynth.training import preset as preset_module
 from cellsynth.training.preset import TrainEvent, TrainOptions, train_preset, work_folder
 from cellsynth.training.stepping import Length
+from cellsynth.training.trained import PROBE_BOUND
 
 VOXEL_UM = (1.0, 0.5, 0.5)
 SHAPE = (25, 50, 50)
@@ -92,7 +93,7 @@ def test_the_bundle_is_whole_and_says_how_it_was_made(trained, options, masks):
     assert (preset.training.sequences, preset.training.frames) == (4, 12)
     topology = preset.topology
     assert (topology.begin_cells, topology.divisions, topology.end_cells) == (1, 0, 1)
-    assert preset.bound != preset_module.PROBE_BOUND
+    assert preset.bound != PROBE_BOUND
     assert "# " in bundle.card()
     assert bundle.preview().startswith(b"\x89PNG")
     assert bundle.tensors()["latents"].shape == (4, 4)

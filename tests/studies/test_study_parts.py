@@ -1,0 +1,152 @@
+"""What studies are made of: cells, grids, and how codes tell types."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cellsynth.errors import InputError, TopologyError
+from cellsynth.geometry import Grid
+from cellsynth.shapes import build_store, cut_cells
+from cellsynth.shapes.phantoms import phantom_families, render_family
+from cellsynth.shapes.turned import turned
+from cellsynth.studies import trained_presets
+from cellsynth.studies.classification import _linear, _silhouette
+from cellsynth.studies.exploration import _corners, _is_between
+from cellsynth.studies.fields import Learning
+from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells, spread_frames
+from cellsynth.studies.space_interpolation import _covering, _nearest
+from cellsynth.studies.study import Bench
+from cellsynth.studies.texture import _nearer
+from cellsynth.training.preset import TrainSummary, work_folder
+
+
+def test_a_frame_is_the_same_whichever_others_are_seen():
+    cells = phantom_cells(
+        Cells(kind="platynereis", count=2, course=9, frames=(0, 4, 8), across=16), seed=3
+    )
+    voxel = 2 * half_extent_um("platynereis") / 16
+    family = phantom_families("platynereis", 2, 9, 3)[1]
+    source = cells[1].source
+    assert source.voxel_size_um == (voxel,) * 3
+    assert source.frame_interval_s == 4 * family.frame_interval_s
+    np.testing.assert_array_equal(source.frame(1), render_family(family, 4, (voxel,) * 3))
+
+
+def test_a_division_is_seen_in_the_frames_that_are_left():
+    cells = phantom_cells(Cells(kind="celegans", count=2, frames=(0, 10, 29), across=48), seed=0)
+    assert [len(labels) for labels in cells[0].labels] == [1, 1, 2]
+    assert cells[0].divides
+
+
+@pytest.mark.parametrize("frames", [(), (0, 30), (-1, 2)])
+def test_frames_beyond_the_course_are_refused(frames):
+    with pytest.raises(InputError, match="frames must lie in 0 to 29"):
+        phantom_cells(Cells(kind="a549", count=2, frames=frames), seed=0)
+
+
+def test_frames_are_spread_from_first_to_last():
+    assert spread_frames(30, 4) == (0, 10, 19, 29)
+    assert spread_frames(29, 8) == (0, 4, 8, 12, 16, 20, 24, 28)
+
+
+def test_a_turned_cell_is_the_cell_turned(tmp_path):
+    cells = phantom_cells(Cells(kind="platynereis", count=2, frames=(20,), across=32), seed=1)
+    extent = half_extent_um("platynereis")
+    store = build_store(tmp_path / "s", cells[:1], half_extent_um=extent, orientation="none")
+    # A quarter turn about z takes x to y.
+    quarter = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    volumes, moments = [], []
+    for name, rotation in (("as it lies", np.eye(3)), ("turned", quarter)):
+        [cell], _ = cut_cells([turned(store, 0, rotation, name)])
+        mask = cell.masks[0].voxels()
+        volumes.append(int(mask.sum()))
+        points = np.argwhere(mask)[:, ::-1].astype(float)
+        points -= points.mean(axis=0)
+        moments.append(points.T @ points / len(points))
+    assert volumes[0] == store.mask(0, 0).sum()
+    assert volumes[1] == pytest.approx(volumes[0], rel=0.03)
+    np.testing.assert_allclose(
+        moments[1], quarter @ moments[0] @ quarter.T, atol=0.05 * np.trace(moments[0])
+    )
+
+
+def test_a_grid_is_covered_and_brought_back_by_its_nearest_voxels():
+    fine = Grid((6, 8, 5), (2 / 16,) * 3, (-0.4375, -0.4375, -0.3125))
+    same = _covering(fine, 16)
+    assert same.shape == fine.shape
+    np.testing.assert_allclose(same.origin, fine.origin)
+    mask = np.random.default_rng(0).uniform(size=fine.shape) < 0.5
+    np.testing.assert_array_equal(_nearest(mask, same, fine), mask)
+    coarse = _covering(fine, 8)
+    low, high = (np.array(g.origin) - np.array(g.spacing) / 2 for g in (coarse, fine))
+    assert (low <= high + 1e-9).all()
+    found = _nearest(np.ones(coarse.shape, bool), coarse, fine)
+    assert found.shape == fine.shape
+    assert found.all()
+    # Half of the coarse voxels along z, so about half of the fine ones.
+    half = np.zeros(coarse.shape, bool)
+    half[: coarse.shape[0] // 2] = True
+    assert 0 < _nearest(half, coarse, fine).mean() < 1
+
+
+def test_codes_of_types_apart_are_told_and_mixed_ones_are_not():
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(["a", "b", "c"], 10)
+    codes = rng.standard_normal((30, 4)).astype(np.float32)
+    apart = codes + 20 * np.repeat(np.eye(3, 4, dtype=np.float32), 10, axis=0)
+    assert _linear(apart, kinds, 0) == 1
+    assert _silhouette(apart, kinds) > 0.7
+    assert _linear(codes, kinds, 0) < 0.7
+    assert _silhouette(codes, kinds) < 0.2
+
+
+def test_a_triangle_needs_three_whole_cells():
+    cell = {"volume_um3": 1.0}
+    learned = [
+        {"number": n + 1, "described": {"volume_um3": v}}
+        for n, v in enumerate([5.0, 1.0, 9.0, 4.0])
+    ]
+    assert _corners({"learned": learned}) == {"least": 2, "greatest": 3, "average": 1}
+    learned = [{"number": n, "described": cell if n < 3 else None} for n in (1, 2, 3)]
+    with pytest.raises(TopologyError, match="2 of 3 learned cells keep the topology, expected 3"):
+        _corners({"preset": {"name": "p"}, "learned": learned})
+
+
+def test_a_preset_is_trained_on_phantoms_made_once(tmp_path, monkeypatch, sphere_bundle):
+    asked = []
+
+    def train(data, out, options, **others):
+        asked.append((data, out, options, others["resume"]))
+        if len(asked) == 1:
+            work_folder(out).mkdir(parents=True)
+            raise KeyboardInterrupt
+        return TrainSummary(sphere_bundle, (), {})
+
+    monkeypatch.setattr(trained_presets, "train_preset", train)
+    cells = Cells(kind="platynereis", count=2, course=2, across=16)
+    bench = Bench(cells, 5, tmp_path)
+    learning = Learning(steps=3)
+    with pytest.raises(KeyboardInterrupt):
+        trained_presets.trained_preset(bench, cells, learning)
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.tif")}
+    assert len(made) >= 4
+    assert trained_presets.trained_preset(bench, cells, learning) is sphere_bundle
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+    (data, out, options, resume), (_, _, _, again) = asked
+    assert (data.name, out) == ("platynereis-masks", tmp_path / "presets" / "platynereis")
+    assert (options.name, options.seed, options.length.steps) == ("platynereis", 5, 3)
+    assert (resume, again) == (False, True)
+
+
+def test_between_is_strictly_between_and_not_where_a_cell_is_missing():
+    assert _is_between(1, 2, 3)
+    assert _is_between(3, 2, 1)
+    assert not _is_between(1, 1, 3)
+    assert not _is_between(1, 4, 3)
+    assert not _is_between(1, None, 3)
+
+
+def test_the_generator_is_counted_where_it_is_nearer():
+    of = {"generator": {"a": 1.0, "b": 3.0}, "blurred mask": {"a": 2.0, "b": 2.0}}
+    assert _nearer(of, ("a", "b")) == 1
