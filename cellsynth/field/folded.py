@@ -56,7 +56,9 @@ class FoldedDecoder:
         exact = []
         gains = [decoder.gain] * len(decoder.hidden) + [1.0]
         layers = [*decoder.hidden, decoder.output]
-        for layer, gain, columns in zip(layers, gains, decoder.columns, strict=True):
+        for i, (layer, gain, columns) in enumerate(
+            zip(layers, gains, decoder.columns, strict=True)
+        ):
             weight = _exact(layer.weight) * gain
             bias = _exact(layer.bias) * gain
             if taken(columns.latent):
@@ -67,7 +69,11 @@ class FoldedDecoder:
             if taken(columns.coords):
                 # Points are rows here: (Rᵀx)ᵀ Wᵀ = xᵀ (R Wᵀ).
                 xyz = (turn @ weight[:, columns.coords].T).contiguous()
-            exact.append((bias, xyz, weight[:, columns.hidden].T.contiguous()))
+            hidden = weight[:, columns.hidden]
+            own = decoder.own_matrices(i, z[None])
+            if own is not None:
+                hidden = hidden + gain * own[0]
+            exact.append((bias, xyz, hidden.T.contiguous()))
         self._layers = {
             dtype: [tuple(w.to(self.device, dtype) for w in layer) for layer in exact]
             for dtype in (torch.float32, torch.float64)

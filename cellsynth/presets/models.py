@@ -64,6 +64,12 @@ class FieldSpec(StrictModel):
     widths_include_inputs: bool = Field(
         False, description="Whether the width counts what is concatenated, as in the authors' files"
     )
+    experts: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Matrices that the code mixes into that of each hidden layer but the first",
+    )
     equivariant: bool = Field(True, description="Whether each sequence has its own rotation")
     output: Literal["linear", "tanh"] = Field("linear", description="Activation at the end")
     truncation: float = Field(

@@ -60,8 +60,7 @@ class Recipe(BaseModel):
         0.0,
         ge=0,
         le=10,
-        description="Noise on the codes in every step, in standard deviations of all codes: what "
-        "lies near a code then means the same cell",
+        description="Noise on the codes in every step, in standard deviations of all codes",
     )
     rotation_init_sigma: float = Field(
         math.pi**2 / 64, ge=0, description="Standard deviation of the Euler angles before training"

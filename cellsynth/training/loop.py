@@ -200,6 +200,8 @@ class Trainer(Stepping[float, Report]):
         recipe = self.recipe
         rng = np.random.default_rng([self.seed, self.step])
         drawn = self._draw_frames(rng)
+        if self.decoder.spec.experts:
+            drawn.sort()  # frames of one cell take the same matrices
         share = slice(self.team.rank, None, self.team.size)
         coords, sdf = (
             torch.from_numpy(x[share]).to(self.device) for x in self.pool.draw(rng, drawn)
@@ -207,19 +209,19 @@ class Trainer(Stepping[float, Report]):
         sequence, frame = (
             torch.from_numpy(x[share]).to(self.device) for x in np.divmod(drawn, self.pool.n_frames)
         )
-        noise = self._latent_noise(rng, len(drawn))[share]
+        noise = self._latent_noise(rng)
         self._set_rates()
         self._optimiser.zero_grad(set_to_none=True)
         errors = torch.zeros(len(drawn), device=self.device)
         for part in self._parts(len(frame)):
             which = sequence[part]
             rotations = euler_to_matrix(self.angles[which])
-            latents = self.latents[which]
-            penalty = recipe.latent_penalty * latents.square().sum()
+            latents = self.latents + noise
+            penalty = recipe.latent_penalty * self.latents[which].square().sum()
             # Rows are points: (Rᵀx)ᵀ = xᵀR.
             turned = coords[part] @ rotations
             with _fast_products(self.device):
-                predicted = self.decoder(turned, self._times[frame[part]], latents + noise[part])
+                predicted = self.decoder(turned, self._times[frame[part]], latents, which)
                 error = clamped_l1(predicted, sdf[part], self.decoder.spec.truncation)
                 torch.autograd.backward((error.sum() + penalty) / len(drawn))
             errors[share][part] = error.detach()
@@ -257,11 +259,11 @@ class Trainer(Stepping[float, Report]):
         chance = (1 - by_loss) / n + by_loss * losses / losses.sum()
         return rng.choice(n, self.recipe.frames_per_step, p=chance / chance.sum())
 
-    def _latent_noise(self, rng: np.random.Generator, frames: int) -> Tensor:
-        """What is added to the code of each frame in this step, ``(frames, latent_dim)``."""
+    def _latent_noise(self, rng: np.random.Generator) -> Tensor:
+        """What is added to the codes in this step, ``(sequences, latent_dim)``."""
         if not self.recipe.latent_noise:
-            return torch.zeros(frames, 1, device=self.device)
-        drawn = rng.standard_normal((frames, self.latents.shape[1]), dtype=np.float32)
+            return torch.zeros(len(self.latents), 1, device=self.device)
+        drawn = rng.standard_normal(self.latents.shape, dtype=np.float32)
         spread = self.latents.detach().std(dim=0, correction=0)
         return torch.from_numpy(drawn).to(self.device) * (self.recipe.latent_noise * spread)
 

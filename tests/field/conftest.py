@@ -35,6 +35,13 @@ SPECS = {
         kind="relu", hidden_layers=8, width=32, latent_dim=6, latent_layers=(1, 4),
         coords_layers="first", equivariant=False, output="tanh", domain="cube",
     ),
+    "experts": FieldSpec(
+        hidden_layers=4, width=24, latent_dim=5, latent_layers=(1, 3), experts=3
+    ),
+    "experts of unequal widths": FieldSpec(
+        hidden_layers=4, width=24, latent_dim=5, latent_layers=(1, 3), experts=2,
+        widths_include_inputs=True, coords_layers="all+output",
+    ),
     "one layer": FieldSpec(hidden_layers=1, width=8, latent_dim=2, latent_layers=(1,)),
 }  # fmt: skip
 

@@ -14,9 +14,11 @@ from cellsynth.presets.models import FieldSpec
 
 
 def seeded(spec: FieldSpec, seed: int = 0, coords_gain: float = 1.0) -> Decoder:
-    return Decoder(
-        spec, generator=torch.Generator().manual_seed(seed), coords_gain=coords_gain
-    ).double()
+    generator = torch.Generator().manual_seed(seed)
+    decoder = Decoder(spec, generator=generator, coords_gain=coords_gain).double()
+    for matrix in decoder.experts.parameters():  # they start at 0
+        matrix.data.normal_(0, 0.001, generator=generator)
+    return decoder
 
 
 def reference(decoder: Decoder, point, time: float, latent) -> float:
@@ -30,8 +32,17 @@ def reference(decoder: Decoder, point, time: float, latent) -> float:
         with_code = spec.coords_layers == "latent" and number in spec.latent_layers
         if number == 1 or with_code or spec.coords_layers in {"all", "all+output"}:
             inputs += [*point, time]
+        rows = layer.weight.tolist()
+        if spec.experts and number > 1:
+            mixing = [
+                sum(m * z for m, z in zip(row, latent, strict=True))
+                for row in decoder.mixing.tolist()
+            ]
+            for share, expert in zip(mixing, decoder.experts[number - 2], strict=True):
+                for row, more in zip(rows, expert.tolist(), strict=True):
+                    row[: len(h)] = [w + share * x for w, x in zip(row, more, strict=False)]
         h = []
-        for row, bias in zip(layer.weight.tolist(), layer.bias.tolist(), strict=True):
+        for row, bias in zip(rows, layer.bias.tolist(), strict=True):
             pre = bias + sum(w * value for w, value in zip(row, inputs, strict=True))
             h.append(math.sin(spec.omega_0 * pre) if spec.kind == "siren" else max(0.0, pre))
     if spec.coords_layers == "all+output":
@@ -91,6 +102,26 @@ def test_forward_is_the_formula(spec):
         for frame, t, z in zip(coords, times, latents, strict=True)
     ]
     np.testing.assert_allclose(sdf.detach(), expected, atol=1e-9)
+
+
+def test_frames_may_share_codes(spec):
+    decoder = seeded(spec)
+    coords, times, latents = inputs(spec, frames=6)
+    for of in ([0, 0, 0, 1, 1, 1], [0, 2, 2, 2, 1, 1], [3, 0, 3, 3, 0, 5]):
+        which = torch.tensor(of)
+        shared = decoder(coords, times, latents, which)
+        torch.testing.assert_close(shared, decoder(coords, times, latents[which]))
+
+
+def test_points_of_their_own_codes_have_their_own_derivatives(spec):
+    decoder = seeded(spec)
+    coords, times, latents = inputs(spec, frames=5, points=1)
+    latents = latents[:1].expand(5, -1).clone().requires_grad_(True)
+    (found,) = torch.autograd.grad(decoder(coords, times, latents).sum(), latents)
+    for i in range(5):
+        one = latents[i : i + 1].detach().requires_grad_(True)
+        sdf = decoder(coords[i : i + 1], times[i : i + 1], one)
+        torch.testing.assert_close(found[i], torch.autograd.grad(sdf.sum(), one)[0][0])
 
 
 @pytest.mark.parametrize(("frames", "points"), [(1, 1), (1, 5), (4, 1), (2, 0)])

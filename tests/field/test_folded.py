@@ -32,6 +32,7 @@ def specs(draw) -> FieldSpec:
         widths_include_inputs=draw(st.booleans()),
         output=draw(st.sampled_from(["linear", "tanh"])),
         equivariant=draw(st.booleans()),
+        experts=draw(st.integers(0, 3)),
     )
 
 
@@ -39,6 +40,8 @@ def fold(spec: FieldSpec, seed: int = 0) -> tuple[Decoder, FoldedDecoder, dict]:
     """A random decoder, the same folded for a random frame, and that frame."""
     generator = torch.Generator().manual_seed(seed)
     decoder = Decoder(spec, generator=generator)
+    for matrix in decoder.experts.parameters():  # they start at 0
+        matrix.data.normal_(0, 0.001, generator=generator)
     frame = {
         "latent": torch.randn(spec.latent_dim, generator=generator),
         "time": float(torch.rand((), generator=generator) * 2 - 1),

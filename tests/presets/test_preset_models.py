@@ -65,6 +65,19 @@ def test_expected_tensors() -> None:
     }
 
 
+def test_a_bundle_with_experts_has_what_its_decoder_has() -> None:
+    from cellsynth.field.decoder import Decoder
+
+    spec = FieldSpec(
+        hidden_layers=3, width=16, latent_dim=4, latent_layers=(1, 3), experts=2,
+        widths_include_inputs=True,
+    )  # fmt: skip
+    decoder = {f"field.{k}": tuple(t.shape) for k, t in Decoder(spec).state_dict().items()}
+    expected = expected_tensors(spec, 5)
+    assert {name: expected[name] for name in decoder} == decoder
+    assert set(expected) - set(decoder) == {"latents", "rotations"}
+
+
 @pytest.mark.parametrize("model", ALL)
 def test_every_model_is_frozen_strict_and_forbids(model: type[BaseModel]) -> None:
     for setting, value in {"frozen": True, "strict": True, "extra": "forbid"}.items():

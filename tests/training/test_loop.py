@@ -56,9 +56,10 @@ def stop_at(step: int):
 def test_noise_on_codes_is_as_wide_as_said(spec, recipe, pool):
     trainer = make(spec, recipe.model_copy(update={"latent_noise": 0.5}), pool)
     spread = trainer.latents.detach().std(dim=0, correction=0)
-    noise = trainer._latent_noise(np.random.default_rng(0), 20_000)
+    rng = np.random.default_rng(0)
+    noise = torch.cat([trainer._latent_noise(rng) for _ in range(5000)])
     assert noise.std(dim=0) / spread == pytest.approx(torch.full_like(spread, 0.5), rel=0.05)
-    assert noise.mean(dim=0) / spread == pytest.approx(torch.zeros_like(spread), abs=0.02)
+    assert noise.mean(dim=0) / spread == pytest.approx(torch.zeros_like(spread), abs=0.03)
 
 
 def test_noise_on_codes_changes_the_training_and_is_the_same_again(spec, recipe, pool):
@@ -69,6 +70,19 @@ def test_noise_on_codes_changes_the_training_and_is_the_same_again(spec, recipe,
 
     assert_equal(trained(0.3), trained(0.3))
     assert not torch.equal(trained(0.3)["latents"], trained(0.0)["latents"])
+
+
+def test_experts_learn_and_go_on_where_they_were(spec, recipe, pool, tmp_path):
+    spec = spec.model_copy(update={"experts": 3})
+    whole, part, rest = (make(spec, recipe, pool, steps=12) for _ in range(3))
+    whole.run()
+    with pytest.raises(StoppedError):
+        part.run(tmp_path / "checkpoint", stop_at(7))
+    part.save(tmp_path / "checkpoint")
+    rest.load(tmp_path / "checkpoint")
+    rest.run()
+    assert_equal(state(whole), state(rest))
+    assert all(bool((e != 0).any()) for e in whole.decoder.experts.parameters())
 
 
 @pytest.mark.parametrize("kind", ["cosine", "step"])
