@@ -32,7 +32,8 @@ __all__ = [
     "standard_background",
 ]
 
-STEPS = 2  # of the map's grid to the width of the Gaussian
+WIDTH = 10  # pixels, of the Gaussian: a thirtieth of white noise is left
+STEPS = 2  # of the map's grid to that width
 PULL = 1e-3  # weight of the frame's median, which fills in where cells lie close together
 VARIES = 0.1  # deviation of the map, in those of the noise, below which it is not worth a condition
 FAR = 4.0  # deviations at which a condition is cut
@@ -71,7 +72,7 @@ def background_map(
     """The background of a frame, under cells too, where their surroundings tell it.
 
     Pixels at least ``reach_um`` from any cell count, or all outside cells where hardly any is that
-    far; they are averaged by a Gaussian of that standard deviation.
+    far; they are averaged by a Gaussian whose standard deviation is ten pixels, in µm on all axes.
 
     Returns:
         None where cells leave no background.
@@ -85,12 +86,13 @@ def background_map(
     if not far.any():
         return None
     pixels = image[far]
+    width_um = WIDTH * voxel_size_um[-1]
     shape = tuple(
-        min(n, max(1, round(n * one * STEPS / reach_um)))
+        min(n, max(1, round(n * one * STEPS / width_um)))
         for n, one in zip(labels.shape, voxel_size_um, strict=True)
     )
     step = tuple(n * one / m for n, one, m in zip(labels.shape, voxel_size_um, shape, strict=True))
-    width = [reach_um / one for one in step]
+    width = [width_um / one for one in step]
     light = gaussian_filter(resample_image(np.where(far, image, 0), shape), width, mode="nearest")
     share = gaussian_filter(resample_image(far, shape), width, mode="nearest")
     values = (light + PULL * float(np.median(pixels))) / (share + PULL)

@@ -38,7 +38,7 @@ __all__ = [
 COURSE = 6  # frames before and after a division in which a course is told
 DIVISIONS = 3  # that a course is measured on, at least
 ENOUGH = 10  # cells and frames for each slope, at least
-LAGS = 10  # frames over which change is compared, at most
+LAGS = 15  # frames over which change is compared, at most
 FAINT = 0.01  # of the median cell: what is no brighter has no logarithm worth the name
 MEASURED = 0.9  # share of cells that must be brighter than that
 VARIES = 0.01  # deviation below which brightness tells nothing
@@ -326,7 +326,8 @@ def _change_and_memory(
 ) -> tuple[float, float]:
     """Variance of what changes, at most ``most``, and its correlation from frame to frame.
 
-    Half the mean squared difference of a cell to itself k frames later is v · (1 - memoryᵏ).
+    Half the mean squared difference of a cell to itself k frames later is v · (1 - memoryᵏ). What
+    takes longer than the largest k to fall to 1/e cannot be told from what stays.
     """
     sums, pairs = np.zeros(LAGS), np.zeros(LAGS)
     for track in tracks:
@@ -344,7 +345,7 @@ def _change_and_memory(
     if len(lags) == 1:
         return min(float(seen[0]), most), 0.0
     best, variance, memory = np.inf, 0.0, 0.0
-    for tried in np.arange(0, 100) / 100:
+    for tried in np.linspace(0, np.exp(-1 / lags.max()), 100):
         shape = 1 - tried**lags
         fitted = float((weights * seen * shape).sum() / (weights * shape**2).sum())
         fitted = min(fitted, most)
