@@ -156,7 +156,7 @@ def test_what_is_measured_is_described_and_survives_toml(preset: Preset) -> None
         ({"conditions": names[:5]}, "background is described, but not among the conditions"),
         ({"brightness.memory": 1.0}, "brightness.memory must be below 1, got 1"),
         ({"brightness.deviation": 0.0}, "brightness.deviation must be above 0, got 0"),
-        ({"brightness.before": (0.1, 11.0)}, r"brightness.before\[1\] must be at most 10, got 11"),
+        ({"brightness.before": (0.1, 11.0)}, r"brightness\.before\.1 must be at most 10, got 11"),
         ({"background.feature_um": -1.0}, "background.feature_um must be above 0, got -1"),
         ({"background.trand": 1.0}, "did you mean trend"),
     ):
