@@ -1,9 +1,10 @@
 """Textures: how close to real images, how coherent in time, how true to the masks, how fast.
 
-``python benchmarks/texture.py look --preset P --real TEST [--train TRAIN] [--every 5]``
+``python benchmarks/texture.py look --preset P --real TEST [--train TRAIN] [--every 5] [--brief]``
     Images never trained on, ``TEST`` (masks and images), against those that the preset's
-    generator makes of the same masks, against a blurred mask with noise fitted to ``TRAIN``, and
-    one half of ``TEST`` against the other. Then coherence: correlation of texture between
+    generator makes of the same masks, against a blurred mask with noise fitted to ``TRAIN``,
+    against ``TRAIN`` itself, and one half of ``TEST`` against the other, the mean of several
+    halvings by sequence. Then, unless ``--brief``, coherence: correlation of texture between
     successive frames in the cell's own coordinates, with the grain that moves with the cell and
     with a new one in every frame. Then what a threshold on the smoothed image gives of the mask.
 
@@ -59,6 +60,7 @@ from cellsynth.texture.projection import project_image, project_labels
 from cellsynth.texture.tiles import apply_generator
 
 SEED = 12345
+HALVINGS = 12
 
 
 @dataclass(frozen=True)
@@ -77,18 +79,24 @@ def image_path(sequence: CTCSequence, t: int) -> Path:
     return folder / FOLDERS["images"].file(t, frame_digits(sequence.n_frames))
 
 
-def textured(bundle: Bundle, sequence: CTCSequence, frames: range) -> Frames:
-    """The same masks seen by the real microscope and by the generator."""
+def textured(
+    bundle: Bundle, sequence: CTCSequence, frames: range, *, seed: int, fresh: bool
+) -> Frames:
+    """The same masks seen by the real microscope and by the generator.
+
+    Made are the images of ``frames``; of every one of them another with a new grain, if ``fresh``.
+    """
     spec = bundle.preset.texture
     if spec is None or sequence.voxel_size_um is None:
         raise InputError("the preset has no texture, or the masks no voxel size")
     size = sequence.voxel_size_um[-len(sequence.shape) :]
     engine = GanEngine(load_generator(bundle), spec)
     flat = spec.mode == "mip"
-    movie = Movie(size, sequence.lineage or Lineage(()), SEED, int(sequence.name), flat)
+    movie = Movie(size, sequence.lineage or Lineage(()), seed, int(sequence.name), flat)
     camera = engine.begin(movie)
     found = Frames([], [], [], [], size[-2:] if flat else size)
-    for t in range(frames.stop):
+    # Coherence needs the frames between, so that cells are followed from one to the next.
+    for t in range(frames.stop) if fresh else frames:
         labels = sequence.frame(t).astype(np.uint16)
         deep = labels.ndim == 3 and flat
         seen = project_labels(labels) if deep else labels
@@ -96,10 +104,12 @@ def textured(bundle: Bundle, sequence: CTCSequence, frames: range) -> Frames:
         if t not in frames:
             continue
         real = read_labels(image_path(sequence, t))
-        other = engine.begin(replace(movie, seed=SEED + 1 + t))
         found.labels.append(seen)
         found.real.append(project_image(real) if deep else real)
         found.made.append(made)
+        if not fresh:
+            continue
+        other = engine.begin(replace(movie, seed=seed + 1 + t))
         found.fresh.append(other.image(t, labels, seen if flat else None))
     return found
 
@@ -129,12 +139,12 @@ def real_frames(root: Path, kind: str | None, every: int, flat: bool) -> list[Te
 def closeness(real: list[list[Textured]], others: dict[str, list[Textured]], patch: int) -> bool:
     """Print the table; whether the generator beats the baseline and is within twice the halves."""
     every = [one for movie in real for one in movie]
-    if len(real) > 1:
-        halves = [[one for movie in real[i::2] for one in movie] for i in (0, 1)]
-    else:
-        halves = [every[: len(every) // 2], every[len(every) // 2 :]]
     sample: TextureSample = sample_textures(every, patch=patch)
-    between = distances(*(sample_textures(half, patch=patch) for half in halves))
+    apart = [
+        distances(*(sample_textures(half, patch=patch) for half in halves))
+        for halves in halvings(real)
+    ]
+    between = {measure: float(np.mean([one[measure] for one in apart])) for measure in MEASURES}
     found = {
         name: distances(sample, sample_textures(images, patch=patch))
         for name, images in others.items()
@@ -147,16 +157,37 @@ def closeness(real: list[list[Textured]], others: dict[str, list[Textured]], pat
         )  # fmt: skip
         holds = gan < baseline and gan <= 2 * own
         good &= holds
+        again = found["train"][measure] if "train" in found else float("nan")
         rows.append(
-            (measure, f"{gan:.4g}", f"{baseline:.4g}", f"{own:.4g}", f"{gan / own:.2f}",
-             "yes" if holds else "no")
+            (measure, f"{gan:.4g}", f"{baseline:.4g}", f"{again:.4g}", f"{own:.4g}",
+             f"{gan / own:.2f}", f"{again / own:.2f}", "yes" if holds else "no")
         )  # fmt: skip
     print(f"{len(sample.patches)} patches of {patch} pixels; Fréchet on {FEATURES}\n")
     print_table(
-        ("distance to the real images", "GAN", "baseline", "two halves", "GAN / halves", "holds"),
+        ("distance to the real images", "GAN", "baseline", "training images",
+         f"two halves, {len(apart)} times", "GAN / halves", "training / halves", "holds"),
         rows,
-    )
+    )  # fmt: skip
     return good
+
+
+def halvings(real: list[list[Textured]]) -> list[list[list[Textured]]]:
+    """Two halves of the sequences, several times; of a single one the first and second half.
+
+    One halving is a single draw of the distance that it stands for, and is off by half as often
+    as not.
+    """
+    if len(real) == 1:
+        half = len(real[0]) // 2
+        return [[real[0][:half], real[0][half:]]]
+    rng = np.random.default_rng(SEED)
+    found = []
+    for _ in range(HALVINGS):
+        order = rng.permutation(len(real))
+        half = len(real) // 2
+        parts = order[:half], order[half : 2 * half]
+        found.append([[one for i in part for one in real[i]] for part in parts])
+    return found
 
 
 def look(given: argparse.Namespace) -> bool:
@@ -168,12 +199,14 @@ def look(given: argparse.Namespace) -> bool:
     movies = []
     for sequence in sequences:
         last = given.end or sequence.n_frames
-        movies.append(textured(bundle, sequence, range(given.begin, last)))
+        every = given.every if given.brief else 1
+        frames = range(given.begin, last, every)
+        movies.append(textured(bundle, sequence, frames, seed=given.seed, fresh=not given.brief))
         print(f"sequence {sequence.name} textured", file=sys.stderr, flush=True)
     train = real_frames(given.train or given.real, given.kind, given.every, flat)
     baseline = fit_mask_baseline(train[:64])
     rng = np.random.default_rng(SEED)
-    n = given.every
+    n = 1 if given.brief else given.every
     real = [list(slices(m.real[::n], m.labels[::n])) for m in movies]
     others = {
         "GAN": [one for m in movies for one in slices(m.made[::n], m.labels[::n])],
@@ -181,8 +214,12 @@ def look(given: argparse.Namespace) -> bool:
             Textured(baseline.image(one.labels, rng), one.labels) for movie in real for one in movie
         ],
     }
+    if given.train:
+        others["train"] = train
     print(f"Baseline: {baseline}\n")
     good = closeness(real, others, given.patch)
+    if given.brief:
+        return good
 
     smooth = given.smooth or spec.grain_um
     kinds = {"real": "real", "GAN": "made", "GAN, a new grain in every frame": "fresh"}
@@ -334,6 +371,8 @@ def main() -> int:
     verb.add_argument("--begin", type=int, default=0, help="first frame compared")
     verb.add_argument("--end", type=int, help="frame after the last one compared")
     verb.add_argument("--every", type=int, default=1, help="frames from one compared to the next")
+    verb.add_argument("--brief", action="store_true", help="closeness only")
+    verb.add_argument("--seed", type=int, default=SEED, help="of what the generator draws")
     verb.add_argument("--patch", type=int, default=64)
     verb.add_argument("--smooth", type=float, help="µm above which it is no texture; the grain's")
     verb.add_argument("--blur", type=float, default=2.0, help="pixels, before the threshold")

@@ -84,6 +84,12 @@ def train_texture(
         float | None,
         typer.Option(parser=number, metavar="UM", help="How far from a boundary it is felt."),
     ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option(
+            "--plain", help="Do not tell the network how bright cells and background are."
+        ),
+    ] = False,
     from_preset: Annotated[
         bool, typer.Option("--from-preset", help="Train the preset's own texture on.")
     ] = False,
@@ -169,6 +175,7 @@ def train_texture(
         voxel_size_um=flags.voxel_size,
         grain_um=flags.grain,
         reach_um=flags.reach,
+        plain=plain,
         generator=network,
         recipe=learned_by,
         from_preset=from_preset,
@@ -222,6 +229,7 @@ def _print_summary(printer: Printer, summary: TrainTextureSummary) -> None:
             ("mode", texture.mode),
             ("pairs", f"{summary.pairs}"),
             ("pixel", f"{texture.pixel_size_um:g} µm"),
+            ("conditions", ", ".join(texture.conditions)),
             ("counts", f"{counts.dtype}, {counts.low:g} to {counts.high:g}"),
             ("steps", f"{texture.training.steps} in {texture.training.seconds:.0f} s"),
         ]

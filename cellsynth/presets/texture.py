@@ -10,6 +10,9 @@ from cellsynth.presets.base import Origin, StrictModel
 
 __all__ = [
     "GENERATORS",
+    "BackgroundSpec",
+    "BrightnessSpec",
+    "Condition",
     "GeneratorSpec",
     "Intensities",
     "TextureRecipe",
@@ -18,7 +21,8 @@ __all__ = [
 ]
 
 Mode = Literal["mip", "3d"]
-Condition = Literal["mask", "boundary", "distance", "grain"]
+Condition = Literal["mask", "boundary", "distance", "grain", "brightness", "background"]
+Numbers = Annotated[tuple[Annotated[float, Field(ge=-10, le=10)], ...], Strict(False)]
 
 
 class GeneratorSpec(StrictModel):
@@ -84,6 +88,57 @@ class Intensities(StrictModel):
         if self.dtype == "uint8" and self.largest > 255:
             raise ValueError(f"largest must be at most 255 for uint8, got {self.largest}")
         return self
+
+
+class BrightnessSpec(StrictModel):
+    """How bright cells are: natural logarithm of their mean counts above the background.
+
+    All but ``level`` and ``size`` are differences or standard deviations of that logarithm: 0.15
+    is about 15 %. The condition is (logarithm - mean) / deviation, cut at lowest and highest.
+    """
+
+    mean: float = Field(ge=-20, le=20, description="Of all training cells and frames")
+    deviation: float = Field(gt=0, le=10, description="Standard deviation of the same")
+    lowest: float = Field(ge=-10, le=0, description="Smallest condition, in deviations")
+    highest: float = Field(ge=0, le=10, description="Largest condition, in deviations")
+    level: float = Field(
+        ge=-20, le=20, description="Of a cell of middling size that does not divide soon"
+    )
+    size: float = Field(
+        ge=-50, le=50, description="Mean logarithm of the size, in µm² (3d: µm³), that is middling"
+    )
+    size_slope: float = Field(0.0, ge=-10, le=10, description="Change with the size's logarithm")
+    middle: float = Field(0.0, ge=0, description="Mean number of the training frames")
+    trend: float = Field(0.0, ge=-10, le=10, description="Change per frame; bleaching is below 0")
+    between_sequences: float = Field(0.0, ge=0, le=10, description="Deviation between sequences")
+    between_cells: float = Field(
+        0.0, ge=0, le=10, description="Deviation between cells of a sequence; daughters inherit"
+    )
+    changing: float = Field(0.0, ge=0, le=10, description="Deviation of what changes with time")
+    memory: float = Field(
+        0.0, ge=0, lt=1, description="Correlation of what changes, from a frame to the next"
+    )
+    before: Numbers = Field(
+        (), description="Change in a mother's last frames, in the very last one last"
+    )
+    after: Numbers = Field((), description="Change in a daughter's first frames")
+
+
+class BackgroundSpec(StrictModel):
+    """How bright the background is where no cell is near, in counts, and how it varies slowly.
+
+    The condition is (counts - mean) / deviation, cut at lowest and highest.
+    """
+
+    mean: float = Field(ge=0, le=65535, description="Counts, over all training frames")
+    deviation: float = Field(gt=0, le=65535, description="Standard deviation of the same")
+    lowest: float = Field(ge=-10, le=0, description="Smallest condition, in deviations")
+    highest: float = Field(ge=0, le=10, description="Largest condition, in deviations")
+    between_sequences: float = Field(0.0, ge=0, le=65535, description="Deviation of the level")
+    unevenness: float = Field(0.0, ge=0, le=65535, description="Deviation within a frame")
+    feature_um: float = Field(gt=0, description="Diameter of its brighter and darker areas")
+    middle: float = Field(0.0, ge=0, description="Mean number of the training frames")
+    trend: float = Field(0.0, ge=-65535, le=65535, description="Counts gained per frame")
 
 
 class TextureRecipe(StrictModel):
@@ -157,8 +212,26 @@ class TextureSpec(StrictModel):
     grain_octaves: int = Field(3, ge=1, le=12, description="Octaves of the grain")
     generator: GeneratorSpec
     intensities: Intensities
+    brightness: BrightnessSpec | None = Field(
+        None, description="How bright cells are, where that is a condition"
+    )
+    background: BackgroundSpec | None = Field(
+        None, description="How bright the background is, where that is a condition"
+    )
     training: TextureTraining
     origin: Origin
+
+    @model_validator(mode="after")
+    def _measured_is_described(self) -> TextureSpec:
+        for name in ("brightness", "background"):
+            described = getattr(self, name) is not None
+            if described != (name in self.conditions):
+                raise ValueError(
+                    f"{name} is described, but not among the conditions"
+                    if described
+                    else f"{name} is missing, though it is among the conditions"
+                )
+        return self
 
     @model_validator(mode="after")
     def _conditions_differ(self) -> TextureSpec:

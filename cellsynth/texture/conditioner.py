@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,12 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.errors import ShapeError
-from cellsynth.texture.conditions import conditions_2d, conditions_3d, standardise
+from cellsynth.texture.conditions import conditions_2d, conditions_3d, painted, standardise
 from cellsynth.texture.grain import cell_grain
 from cellsynth.texture.poses import CellPose, PoseTracker
 from cellsynth.texture.projection import project_labels, project_values
 
-__all__ = ["Conditioner", "FrameConditions"]
+__all__ = ["Appearance", "Conditioner", "FrameConditions"]
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What masks do not tell of a frame, see :mod:`cellsynth.texture.appearance`.
+
+    Attributes:
+        brightness: Condition of each cell, by label; None where it is no condition.
+        background: Condition ``(y, x)`` of each plane, by number, 0 of a flat frame; or None.
+    """
+
+    brightness: Mapping[int, float] | None = None
+    background: Callable[[int], NDArray[np.float32]] | None = None
+
+    def channels(self, labels: NDArray[Any], planes: range) -> list[NDArray[np.float32]]:
+        """A channel ``(z, y, x)`` for each that is a condition.
+
+        Args:
+            labels: ``(z, y, x)`` of these planes.
+            planes: Which of the frame they are.
+        """
+        found = []
+        if self.brightness is not None:
+            found.append(painted(labels, self.brightness))
+        if self.background is not None:
+            found.append(np.stack([self.background(z) for z in planes]))
+        return found
 
 
 @dataclass(frozen=True)
@@ -26,11 +54,14 @@ class FrameConditions:
     Attributes:
         labels: Cells on the grid of the conditions, ``(z, y, x)`` or ``(y, x)``.
         poses: Where each cell is and how it lies.
+        settings: Of the sequence.
+        appearance: Further conditions, which follow those of the masks.
     """
 
     labels: NDArray[Any]
     poses: dict[int, CellPose]
     settings: Conditioner
+    appearance: Appearance
 
     @cached_property
     def projected(self) -> NDArray[Any]:
@@ -38,7 +69,7 @@ class FrameConditions:
         return self.labels if self.labels.ndim == 2 else project_labels(self.labels)
 
     def flat(self, projected: NDArray[Any] | None = None) -> NDArray[np.float32]:
-        """``(4, y, x)``: of a flat frame, or of the projection of a frame in 3D.
+        """``(c, y, x)``: of a flat frame, or of the projection of a frame in 3D.
 
         The grain of a ray is the largest on it within its cell, as the image's is; then each cell's
         is brought to mean 0 and variance 1.
@@ -52,10 +83,12 @@ class FrameConditions:
         if grain.ndim == 3:
             grain = project_values(grain, self.labels, flat)
         y, x = s.voxel_size_um[-2:]
-        return conditions_2d(flat, standardise(grain, flat), (y, x), s.reach_um)
+        told = conditions_2d(flat, standardise(grain, flat), (y, x), s.reach_um)
+        more = self.appearance.channels(flat[None], range(1))
+        return np.concatenate([told, *more]) if more else told
 
     def slab(self, begin: int = 0, end: int | None = None) -> NDArray[np.float32]:
-        """``(end - begin, 4, y, x)`` of some slices, the same as cut from those of all slices.
+        """``(end - begin, c, y, x)`` of some slices, the same as cut from those of all slices.
 
         Raises:
             ShapeError: The frame is flat.
@@ -72,7 +105,9 @@ class FrameConditions:
         grain = np.zeros(labels.shape, np.float32)
         mine = slice(begin - low, stop - low)
         grain[mine] = self._grain(labels[mine], (begin, 0, 0))
-        return conditions_3d(labels, grain, (z, y, x), s.reach_um)[mine]
+        told = conditions_3d(labels, grain, (z, y, x), s.reach_um)[mine]
+        more = self.appearance.channels(labels[mine], range(begin, stop))
+        return np.concatenate([told, np.stack(more, axis=1)], axis=1) if more else told
 
     def _grain(
         self, labels: NDArray[Any], offset: tuple[int, int, int] | None
@@ -122,6 +157,15 @@ class Conditioner:
         self.sequence = sequence
         self._tracker = PoseTracker(voxel_size_um)
 
-    def frame(self, t: int, labels: NDArray[Any]) -> FrameConditions:
-        """The frame ``t`` after those before it; ``labels`` are ``(z, y, x)`` or ``(y, x)``."""
-        return FrameConditions(labels, self._tracker.update(t, labels), self)
+    def frame(
+        self, t: int, labels: NDArray[Any], appearance: Appearance | None = None
+    ) -> FrameConditions:
+        """The frame ``t`` after those before it.
+
+        Args:
+            t: Number of the frame.
+            labels: ``(z, y, x)`` or ``(y, x)``.
+            appearance: Further conditions, if any.
+        """
+        poses = self._tracker.update(t, labels)
+        return FrameConditions(labels, poses, self, appearance or Appearance())

@@ -7,6 +7,7 @@ made there back to the masks' own.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects
 
 from cellsynth.errors import ShapeError
+from cellsynth.presets.texture import Condition
 from cellsynth.shapes.distance import label_distance
 
 __all__ = [
     "CONDITIONS",
+    "MEASURED",
     "conditions_2d",
     "conditions_3d",
+    "painted",
     "resample_image",
     "resample_labels",
     "stack_slices",
@@ -27,7 +31,9 @@ __all__ = [
     "trained_grid",
 ]
 
-CONDITIONS = ("mask", "boundary", "distance", "grain")
+CONDITIONS: tuple[Condition, ...] = ("mask", "boundary", "distance", "grain")
+# What masks do not tell; see :mod:`cellsynth.texture.appearance`. They follow the others.
+MEASURED: tuple[Condition, ...] = ("brightness", "background")
 
 # A pixel size this near to the trained one is taken for the same: no eye and no network can tell.
 SAME_SIZE = 0.05
@@ -96,6 +102,19 @@ def conditions_3d(
     found[:, 2] = label_distance(labels, voxel_size_um, limit_um=reach_um)
     found[:, 2] /= reach_um
     found[:, 3] = grain
+    return found
+
+
+def painted(labels: NDArray[Any], values: Mapping[int, float]) -> NDArray[np.float32]:
+    """Each cell filled with its value; 0 outside, and in cells without one.
+
+    Args:
+        labels: Of any shape, 0 is background.
+        values: By label.
+    """
+    table = np.zeros(max(int(labels.max(initial=0)), *values, 0) + 1, np.float32)
+    table[list(values)] = list(values.values())
+    found: NDArray[np.float32] = table[labels]
     return found
 
 

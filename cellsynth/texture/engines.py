@@ -13,6 +13,7 @@ from cellsynth.formats.lineage import Lineage
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.texture import TextureSpec
 from cellsynth.texture import networks
+from cellsynth.texture.appearance import AppearanceDraw, Described
 from cellsynth.texture.conditioner import Conditioner, FrameConditions
 from cellsynth.texture.conditions import (
     CONDITIONS,
@@ -107,8 +108,11 @@ class _GanCamera:
         self._generator = generator
         self._spec = spec
         self._movie = movie
-        self._channels = [CONDITIONS.index(name) for name in spec.conditions]
+        self._described = Described(spec.brightness, spec.background)
+        names = (*CONDITIONS, *self._described.names)
+        self._channels = [names.index(name) for name in spec.conditions]
         self._conditioner: Conditioner | None = None
+        self._draw: AppearanceDraw | None = None
 
     def image(self, t: int, labels: NDArray[Any], projected: NDArray[Any] | None) -> NDArray[Any]:
         """As :meth:`Camera.image`."""
@@ -123,9 +127,21 @@ class _GanCamera:
                 seed=movie.seed,
                 sequence=movie.sequence,
             )
-        conditions = self._conditioner.frame(t, resample_labels(labels, grid))
+        there = resample_labels(labels, grid)
+        flat = None if projected is None else resample_labels(projected, grid[-2:])
+        shown = there if flat is None else flat
+        if self._draw is None:
+            self._draw = AppearanceDraw(
+                self._described,
+                movie.lineage,
+                shown.shape,
+                size[-shown.ndim :],
+                seed=movie.seed,
+                sequence=movie.sequence,
+            )
+        conditions = self._conditioner.frame(t, there, self._draw.at(t, shown))
         if projected is not None:
-            seen = conditions.flat(resample_labels(projected, grid[-2:]))
+            seen = conditions.flat(flat)
             values = self._generated(seen[self._channels], t, 0)
             return to_counts(resample_image(values, projected.shape), spec.intensities)
         values = self._slices(t, conditions, grid)

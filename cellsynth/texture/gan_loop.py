@@ -22,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from cellsynth.presets.texture import GeneratorSpec, Intensities, TextureRecipe
-from cellsynth.texture.conditions import CONDITIONS
 from cellsynth.texture.intensities import to_range
 from cellsynth.texture.losses import Perceptual, averaged_l1, feature_matching, least_squares
 from cellsynth.texture.networks import (
@@ -276,10 +275,11 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
 
     def _judged_channels(self, channels: int) -> list[int]:
         """Channels of the conditions that the discriminators see."""
+        names = self._store.conditions
         return [
             i
             for i in range(channels)
-            if self.recipe.judged_grain or CONDITIONS[i % len(CONDITIONS)] != "grain"
+            if self.recipe.judged_grain or names[i % len(names)] != "grain"
         ]
 
     def _is_coarse(self) -> bool:

@@ -19,12 +19,12 @@ from scipy import ndimage
 from cellsynth.errors import InputError
 from cellsynth.texture.poses import CellPose
 
-__all__ = ["Grain", "cell_grain"]
+__all__ = ["SPACINGS_PER_FEATURE", "Grain", "cell_grain", "label_boxes"]
 
 # Autocorrelation of a cubic B-spline on a lattice of independent values is the B-spline of degree
 # 7: 151/315 at 0, half of that at 0.9901 lattice spacings.
 _VARIANCE = (151 / 315) ** 3
-_SPACINGS_PER_FEATURE = 2 * 0.9901
+SPACINGS_PER_FEATURE = 2 * 0.9901
 _TABLE = 1 << 21  # lattice points tabulated at a time
 _VOXELS = 1 << 20  # voxels of a cell evaluated at a time
 # Positions are rounded to this share of a lattice spacing, after which sums of them are exact, so
@@ -73,7 +73,7 @@ class Grain:
         flat = points.reshape(-1, 3)
         total = np.zeros(len(flat), np.float32)
         for octave in range(octaves):
-            spacing_um = feature_um / _SPACINGS_PER_FEATURE / 2**octave
+            spacing_um = feature_um / SPACINGS_PER_FEATURE / 2**octave
             position = flat / spacing_um
             if len(flat) and not np.abs(position).max() < 2.0**31:
                 raise InputError("grain: points must be finite and within 2³¹ features of 0")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, NotRequired, TypedDict, Unpack
 
@@ -21,7 +21,7 @@ from cellsynth.errors import InputError, ShapeError
 from cellsynth.geometry import Index, Triple
 from cellsynth.texture.camera import count_dtype, expose
 from cellsynth.texture.fluorophores import fluorophore_density
-from cellsynth.texture.grain import Grain
+from cellsynth.texture.haze import Haze, even_haze, grain_haze
 from cellsynth.texture.poses import CellPose
 from cellsynth.texture.profiles import Background, OpticsProfile
 from cellsynth.texture.psf import psf_kernel
@@ -59,7 +59,7 @@ class Light:
 
     box: tuple[slice, ...] | None
     of_cells: NDArray[np.float32]
-    haze: _Haze
+    haze: Haze
     key: tuple[int, int, int]
     first_plane: int
 
@@ -196,52 +196,20 @@ class Microscope:
         return expose(light.plane(z), self.profile.camera, rng)
 
 
-@dataclass(frozen=True)
-class _Haze:
-    """Background: values on a coarse lattice, and where each plane, row and column lies on it."""
-
-    values: NDArray[np.float32]
-    places: tuple[NDArray[np.float64], ...]
-
-    def plane(self, z: int) -> NDArray[np.float32]:
-        plane = _linear(self.values, self.places[0][z : z + 1])[0]
-        rows = _linear(plane, self.places[1])
-        return np.ascontiguousarray(_linear(rows.T, self.places[2]).T)
-
-
 def _background(
     background: Background,
     shape: tuple[int, ...],
     voxel_size_um: Triple,
     key: tuple[int, int, int],
     offset: Index,
-) -> _Haze:
+) -> Haze:
     """A lognormal haze, the same in every frame of a sequence; even where it is to be even."""
-    even = background.unevenness == 0
-    # Four lattice points to a feature: a straight line between two is close to the noise.
-    step_um = np.inf if even else background.feature_um / 4
-    places: list[NDArray[np.float64]] = []
-    axes = []
-    for n, size, start in zip(shape, voxel_size_um, offset, strict=True):
-        place = np.asarray((np.arange(n) + start) * (size / step_um), np.float64)
-        first = int(np.floor(place[0]))
-        axes.append(np.arange(first, int(np.floor(place[-1])) + 2))
-        places.append(place - first)
-    if even:
-        values = np.full((2, 2, 2), background.photons, np.float32)
-        return _Haze(values, tuple(places))
-    zyx = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1) * step_um
-    grain = Grain(key)(zyx[..., ::-1], background.feature_um, octaves=1)
     uneven = background.unevenness
-    values = background.photons * np.exp(uneven * grain - uneven**2 / 2)
-    return _Haze(values.astype(np.float32), tuple(places))
-
-
-def _linear(values: NDArray[np.float32], places: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Values between those of the first axis."""
-    low = np.minimum(places.astype(np.intp), len(values) - 2)
-    share = (places - low).astype(np.float32).reshape(-1, *(1,) * (values.ndim - 1))
-    return np.asarray(values[low] * (1 - share) + values[low + 1] * share)
+    if uneven == 0:
+        return even_haze(background.photons, shape)
+    grain = grain_haze(key, shape, voxel_size_um, background.feature_um, offset=offset)
+    values = background.photons * np.exp(uneven * grain.values - uneven**2 / 2)
+    return replace(grain, values=values.astype(np.float32))
 
 
 def _lit(labels: NDArray[Any], kernel: tuple[int, ...]) -> tuple[slice, ...] | None:

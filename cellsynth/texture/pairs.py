@@ -21,11 +21,12 @@ from cellsynth.formats.ctc import CTCSequence, read_ctc
 from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
 from cellsynth.formats.storage import storing
 from cellsynth.formats.tiff_reading import read_header, read_labels, read_voxel_size_um
-from cellsynth.presets.texture import Mode
-from cellsynth.texture.conditioner import Conditioner
-from cellsynth.texture.conditions import stack_slices
+from cellsynth.presets.texture import BackgroundSpec, BrightnessSpec, Condition, Mode
+from cellsynth.texture.appearance import Described, Pictured, describe
+from cellsynth.texture.conditioner import Conditioner, FrameConditions
+from cellsynth.texture.conditions import CONDITIONS, stack_slices
 from cellsynth.texture.intensities import Histogram
-from cellsynth.texture.projection import project_image
+from cellsynth.texture.projection import project_image, project_labels
 
 __all__ = ["ConditionSettings", "Crop", "PairSource", "PairStore", "build_store", "open_pairs"]
 
@@ -44,12 +45,16 @@ class ConditionSettings:
         grain_um: Size of the grain's largest features.
         grain_octaves: Octaves of the grain.
         seed: Of the grain; that of the images where they were made with the same grain.
+        measured: Which of brightness and background are conditions.
+        required: Whether it is a fault if one of them cannot be measured; else it is left out.
     """
 
     reach_um: float
     grain_um: float
     grain_octaves: int
     seed: int
+    measured: tuple[Condition, ...] = ()
+    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -243,6 +248,7 @@ class PairStore:
 
     Attributes:
         pairs: What each of them is.
+        described: How their cells and background look.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -253,7 +259,17 @@ class PairStore:
             _Pair(p["sequence"], p["frame"], p["z"], tuple(p["shape"]), p["cells"])
             for p in found["pairs"]
         ]
+        light, haze = found["brightness"], found["background"]
+        self.described = Described(
+            light and BrightnessSpec.model_validate(light),
+            haze and BackgroundSpec.model_validate(haze),
+        )
         self._with_cells = [i for i, pair in enumerate(self.pairs) if pair.cells]
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The conditions of a slice, channel by channel."""
+        return (*CONDITIONS, *self.described.names)
 
     @property
     def smallest_side(self) -> int:
@@ -322,13 +338,14 @@ def build_store(
         FormatError: A damaged file.
         StorageError: The disk refused.
     """
-    given = {
+    given: dict[str, Any] = {
         "root": str(source.root.resolve()),
         "mode": source.mode,
         "voxel_size_um": list(source.voxel_size_um),
         "images": [[p.name, list(i)] for p, i in zip(source.masks, source.images, strict=True)],
         "kinds": [masks.kind for masks in source.masks],
         **asdict(settings),
+        "measured": list(settings.measured),
     }
     manifest = folder / MANIFEST
     if manifest.is_file():
@@ -343,8 +360,18 @@ def build_store(
     with storing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     pairs: list[_Pair] = []
-    step = _every(source)
     done = 0
+    passes = 2 if settings.measured else 1
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if on_progress is not None:
+            on_progress(done, passes * source.n_frames)
+
+    described = _described(source, settings, advance)
+    step = _every(source, len(CONDITIONS) + len(described.names))
+    size = _seen_size_um(source)
     for masks, images in zip(source.masks, source.images, strict=True):
         conditioner = Conditioner(
             source.voxel_size_um,
@@ -355,29 +382,76 @@ def build_store(
             sequence=int(masks.name),
         )
         for t, path in images.items():
-            labels, image = masks.frame(t), read_labels(path)
-            frame = conditioner.frame(t, labels)
-            for pair, counts, conditions in _flat_pairs(
-                source, frame, image, (masks.name, t), step
-            ):
+            labels = masks.frame(t)
+            seen = _pictured(source, masks, t, path, labels)
+            appearance = described.measured(seen, size, settings.reach_um)
+            frame = conditioner.frame(t, labels, appearance)
+            for pair, counts, conditions in _flat_pairs(source, frame, seen, step):
                 with storing(folder):
                     np.save(_pair_path(folder, len(pairs), "image"), counts)
                     np.save(_pair_path(folder, len(pairs), "conditions"), conditions)
                 pairs.append(pair)
-            done += 1
-            if on_progress is not None:
-                on_progress(done, source.n_frames)
+            advance()
     with storing(manifest):
         part = manifest.with_suffix(".part")
-        text = json.dumps({"given": given, "pairs": [asdict(pair) for pair in pairs]})
+        light, haze = described.brightness, described.background
+        text = json.dumps(
+            {
+                "given": given,
+                "brightness": light and light.model_dump(mode="json"),
+                "background": haze and haze.model_dump(mode="json"),
+                "pairs": [asdict(pair) for pair in pairs],
+            }
+        )
         part.write_text(text, encoding="utf-8")
         part.replace(manifest)
     return PairStore(folder)
 
 
-def _every(source: PairSource) -> int:
+def _described(
+    source: PairSource, settings: ConditionSettings, advance: Callable[[], None]
+) -> Described:
+    """What is measured in the images, in a pass of its own: a condition needs the whole set's."""
+    if not settings.measured:
+        return Described()
+
+    def frames() -> Iterator[Pictured]:
+        for masks, images in zip(source.masks, source.images, strict=True):
+            for t, path in images.items():
+                yield _pictured(source, masks, t, path, masks.frame(t))
+                advance()
+
+    try:
+        return describe(
+            frames(),
+            source.n_frames,
+            _seen_size_um(source),
+            settings.reach_um,
+            wanted=settings.measured,
+            required=settings.required,
+        )
+    except InputError as error:
+        raise InputError(f"{source.root}: {error}") from None
+
+
+def _pictured(
+    source: PairSource, masks: CTCSequence, t: int, path: Path, labels: NDArray[Any]
+) -> Pictured:
+    """A frame as the generator sees it."""
+    image = read_labels(path)
+    if source.mode == "mip" and labels.ndim == 3:
+        labels, image = project_labels(labels), project_image(image)
+    return Pictured(masks.name, t, masks.lineage, labels, image)
+
+
+def _seen_size_um(source: PairSource) -> tuple[float, ...]:
+    """Of the voxels that the generator sees."""
+    return source.voxel_size_um if source.mode == "3d" else source.voxel_size_um[-2:]
+
+
+def _every(source: PairSource, conditions: int) -> int:
     """Of how many flat images one is kept."""
-    channels = 4 * (3 if source.mode == "3d" else 1)
+    channels = conditions * (3 if source.mode == "3d" else 1)
     total = 0
     for masks, images in zip(source.masks, source.images, strict=True):
         depth = masks.shape[0] if source.mode == "3d" else 1
@@ -387,24 +461,18 @@ def _every(source: PairSource) -> int:
 
 
 def _flat_pairs(
-    source: PairSource,
-    frame: Any,
-    image: NDArray[Any],
-    where: tuple[str, int],
-    step: int,
+    source: PairSource, frame: FrameConditions, seen: Pictured, step: int
 ) -> Iterator[tuple[_Pair, NDArray[Any], NDArray[np.float16]]]:
-    name, t = where
+    name, t, image = seen.sequence, seen.frame, seen.image
     if source.mode == "mip":
         if t % step:
             return
-        flat, counts = frame.projected, image
-        if image.ndim == 3:
-            counts = project_image(image)
+        flat = seen.labels
         shape = (flat.shape[0], flat.shape[1])
         yield (
             _Pair(name, t, -1, shape, _centres(flat)),
-            counts,
-            frame.flat().astype(np.float16),
+            image,
+            frame.flat(flat).astype(np.float16),
         )
         return
     # Slices are taken in turn, so that over the frames each depth is seen.

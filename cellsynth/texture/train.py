@@ -23,6 +23,7 @@ from cellsynth.presets.card import write_card
 from cellsynth.presets.judge import judge
 from cellsynth.presets.models import Preset, PresetNames
 from cellsynth.presets.texture import (
+    Condition,
     GeneratorSpec,
     Intensities,
     Mode,
@@ -31,6 +32,7 @@ from cellsynth.presets.texture import (
     TextureTraining,
 )
 from cellsynth.presets.versions import versions
+from cellsynth.texture.conditions import MEASURED
 from cellsynth.texture.gan_loop import GanReport, GanTrainer
 from cellsynth.texture.intensities import BEND
 from cellsynth.texture.losses import Perceptual
@@ -38,6 +40,7 @@ from cellsynth.texture.pairs import (
     ConditionSettings,
     Kind,
     PairSource,
+    PairStore,
     build_store,
     open_pairs,
 )
@@ -75,6 +78,7 @@ class TextureTrainOptions:
         voxel_size_um: Instead of what the files say.
         grain_um, grain_octaves, reach_um: Of the conditions; by default as the simulated microscope
             that made the images, as the texture that is trained on, or from the size of the cells.
+        plain: Without the conditions that are measured in the images, brightness and background.
         generator: The network; None is that of the texture that is trained on, or the default.
         recipe: Hyperparameters.
         from_preset: Train the preset's own texture on, instead of a new one.
@@ -95,6 +99,7 @@ class TextureTrainOptions:
     grain_um: float | None = None
     grain_octaves: int | None = None
     reach_um: float | None = None
+    plain: bool = False
     generator: GeneratorSpec | None = None
     recipe: TextureRecipe = field(default_factory=TextureRecipe)
     from_preset: bool = False
@@ -202,7 +207,7 @@ def train_texture(
         if not (work / CHECKPOINT).exists():
             remove(work)
         raise
-    spec = _spec(source, settings, options, recipe, intensities, before, len(store.pairs))
+    spec = _spec(source, settings, options, recipe, intensities, before, store)
     trainer = GanTrainer(
         spec.generator,
         recipe,
@@ -257,7 +262,17 @@ def _texture_to_train_on(bundle: Bundle, options: TextureTrainOptions) -> Textur
         )
     if options.generator not in {None, spec.generator}:
         raise InputError("--from-preset trains the preset's own generator; give no other")
+    if options.plain and _measured(spec):
+        raise InputError(
+            f"preset {bundle.preset.name} has a texture that sees {' and '.join(_measured(spec))}; "
+            "train without --plain, or without --from-preset"
+        )
     return spec
+
+
+def _measured(spec: TextureSpec) -> tuple[Condition, ...]:
+    """Those of a texture's conditions that are measured in the images."""
+    return tuple(name for name in MEASURED if name in spec.conditions)
 
 
 def _settings(
@@ -278,6 +293,8 @@ def _settings(
         grain_um=float(f"{grain_um:.4g}"),
         grain_octaves=octaves or (before.grain_octaves if before else GRAIN_OCTAVES),
         seed=int(manifest.get("seed", options.seed)) if taught else options.seed,
+        measured=_measured(before) if before else () if options.plain else MEASURED,
+        required=before is not None,
     )
     return found, taught
 
@@ -289,19 +306,23 @@ def _spec(
     recipe: TextureRecipe,
     intensities: Intensities,
     before: TextureSpec | None,
-    pairs: int,
+    store: PairStore,
 ) -> TextureSpec:
     """What the preset will say of its texture, but for the steps taken."""
+    pairs = len(store.pairs)
     what = f"{pairs} {'slices' if source.mode == '3d' else 'images'} with their masks"
     return TextureSpec(
         mode=source.mode,
         pixel_size_um=float(f"{source.pixel_size_um:.6g}"),
         depth_um=source.depth_um,
+        conditions=store.conditions,
         reach_um=settings.reach_um,
         grain_um=settings.grain_um,
         grain_octaves=settings.grain_octaves,
         generator=options.generator or (before.generator if before else GeneratorSpec()),
         intensities=intensities,
+        brightness=store.described.brightness,
+        background=store.described.background,
         training=TextureTraining(
             seed=options.seed,
             steps=0,

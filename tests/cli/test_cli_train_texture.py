@@ -48,13 +48,14 @@ def test_defaults(run, asked, sphere_bundle):
         "next: cellsynth texture SET --preset sphere-texture"
     )
     assert "uint16, 100 to 900" in result.out
+    assert "mask, boundary, distance, grain" in result.out
 
 
 def test_every_flag_reaches_the_library(run, asked, sphere_bundle, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text("l1_weight = 2.5\ncrop = 64\n")
     flags = "--name n --out o --mode 3d --steps 7 --crop 96 --batch 2 --frames 5 --kind ST"
-    more = "--voxel-size 2,1,0.5 --grain 1.5 --reach 3 --from-preset --generator published"
+    more = "--voxel-size 2,1,0.5 --grain 1.5 --reach 3 --plain --from-preset --generator published"
     words = "--licence MIT --about-data A --data-licence CC0-1.0 --source S --limits L --seed 9"
     rest = f"--prepared-with made --recipe {recipe} --perceptual v --resume --keep --device cpu"
     given = f"{flags} {more} {words} {rest}".split()
@@ -70,6 +71,7 @@ def test_every_flag_reaches_the_library(run, asked, sphere_bundle, tmp_path):
         voxel_size_um=(2.0, 1.0, 0.5),
         grain_um=1.5,
         reach_um=3.0,
+        plain=True,
         generator=GENERATORS["published"],
         recipe=TextureRecipe(l1_weight=2.5, crop=96, batch=2),
         from_preset=True,

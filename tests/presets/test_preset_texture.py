@@ -15,7 +15,12 @@ from cellsynth.presets.bundle import read_bundle, write_bundle
 from cellsynth.presets.judge import override
 from cellsynth.presets.models import Preset
 from cellsynth.presets.tensors import expected_texture
-from cellsynth.presets.texture import GeneratorSpec, TextureSpec
+from cellsynth.presets.texture import (
+    BackgroundSpec,
+    BrightnessSpec,
+    GeneratorSpec,
+    TextureSpec,
+)
 from cellsynth.presets.toml import from_toml, to_toml
 
 Tensors = dict[str, np.ndarray]
@@ -131,3 +136,29 @@ def test_inputs_are_conditions_of_all_slices_and_noise() -> None:
     assert texture_spec("3d").inputs == 13
     silent = GeneratorSpec(noise=False)
     assert texture_spec("3d", generator=silent, conditions=("mask", "distance")).inputs == 6
+
+
+def test_what_is_measured_is_described_and_survives_toml(preset: Preset) -> None:
+    light = BrightnessSpec(
+        mean=4.0, deviation=0.3, lowest=-2.0, highest=2.0, level=3.9, size=1.0, before=(0.1, 0.4)
+    )
+    haze = BackgroundSpec(mean=20.0, deviation=2.0, lowest=-3.0, highest=3.0, feature_um=6.0)
+    names = ("mask", "boundary", "distance", "grain", "brightness", "background")
+    spec = texture_spec("3d", conditions=names, brightness=light, background=haze)
+    assert spec.inputs == 19
+    whole = preset.model_copy(update={"texture": spec})
+    text = to_toml(whole)
+    assert "[texture.brightness]\n" in text
+    assert "before = [0.1, 0.4]  # Change in a mother's last frames" in text
+    assert from_toml(text, Preset, "p") == whole
+    for changes, match in (
+        ({"brightness": None}, "brightness is missing, though it is among the conditions"),
+        ({"conditions": names[:5]}, "background is described, but not among the conditions"),
+        ({"brightness.memory": 1.0}, "brightness.memory must be below 1, got 1"),
+        ({"brightness.deviation": 0.0}, "brightness.deviation must be above 0, got 0"),
+        ({"brightness.before": (0.1, 11.0)}, r"brightness\.before\.1 must be at most 10, got 11"),
+        ({"background.feature_um": -1.0}, "background.feature_um must be above 0, got -1"),
+        ({"background.trand": 1.0}, "did you mean trend"),
+    ):
+        with pytest.raises(InputError, match=match):
+            override(whole, {f"texture.{key}": value for key, value in changes.items()})

@@ -7,12 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from pairs_data import SIDE, counts_of, discs, write_pairs
+from pairs_data import SIDE, counts_of, discs, write_bright_pairs, write_pairs
 
 from cellsynth.errors import FormatError, InputError, MissingError
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 
 SETTINGS = ConditionSettings(reach_um=4.0, grain_um=3.0, grain_octaves=2, seed=5)
+MEASURING = ConditionSettings(
+    reach_um=4.0,
+    grain_um=3.0,
+    grain_octaves=2,
+    seed=5,
+    measured=("brightness", "background"),
+    required=True,
+)
 VOXEL = (2.0, 1.0, 1.0)
 
 
@@ -72,6 +80,41 @@ def test_3d_frames_as_projections_and_as_slices(tmp_path: Path) -> None:
     assert not seen[0].any()
     np.testing.assert_array_equal(seen[4], seen[8])
     assert seen[4].any()
+
+
+@pytest.mark.parametrize("mode", ["mip", "3d"])
+def test_brightness_and_background_are_painted_where_they_are(tmp_path: Path, mode: str) -> None:
+    root = write_bright_pairs(tmp_path / "data", depth=5)
+    source = open_pairs(root, mode=mode, voxel_size_um=VOXEL)  # type: ignore[arg-type]
+    told: list[tuple[int, int]] = []
+    store = build_store(
+        tmp_path / "s", source, MEASURING, on_progress=lambda *now: told.append(now)
+    )
+    assert told == [(n, 18) for n in range(1, 19)]
+    assert store.conditions == ("mask", "boundary", "distance", "grain", "brightness", "background")
+    light, haze = store.described.brightness, store.described.background
+    assert light is not None
+    assert haze is not None
+    for i, pair in enumerate(store.pairs):
+        seen = np.load(tmp_path / "s" / f"{i:06d}-conditions.npy").astype(np.float32)
+        seen = seen if mode == "mip" else seen[6:12]  # the slice itself, between its neighbours
+        labels = discs(pair.frame) * (mode == "mip" or 0 < pair.z < 4)
+        assert (seen[4][labels == 0] == 0).all()
+        for label in np.unique(labels[labels > 0]):
+            counts = np.exp(seen[4][labels == label] * light.deviation + light.mean)
+            assert np.ptp(counts) == 0
+            # On the darker side of the frame a cell is less above the median of what is outside.
+            side = np.broadcast_to(5.0 * np.arange(SIDE), labels.shape)
+            wanted = 100 * int(pair.sequence) / label
+            wanted += side[labels == label].mean() - np.median(side[labels == 0])
+            assert counts[0] == pytest.approx(wanted, abs=8)
+        counts = seen[5] * haze.deviation + haze.mean
+        assert 1010 < counts[:, 4].mean() < 1060
+        assert 1180 < counts[:, -5].mean() < 1230
+    again = build_store(tmp_path / "s", source, MEASURING)
+    assert again.described == store.described
+    with pytest.raises(InputError, match="had another measured"):
+        build_store(tmp_path / "s", source, SETTINGS)
 
 
 def test_the_same_store_is_found_again_and_another_refused(data: Path, tmp_path: Path) -> None:

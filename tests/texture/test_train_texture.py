@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
-from pairs_data import SIDE, counts_of, discs, write_pairs
+from pairs_data import SIDE, counts_of, discs, write_bright_pairs, write_pairs
 
 from cellsynth.errors import (
     BundleError,
@@ -24,6 +24,7 @@ from cellsynth.errors import (
 from cellsynth.formats.manifest import FORMAT
 from cellsynth.presets.bundle import Bundle, read_bundle
 from cellsynth.presets.texture import GeneratorSpec, TextureRecipe
+from cellsynth.texture.conditions import CONDITIONS
 from cellsynth.texture.networks import load_generator
 from cellsynth.texture.train import (
     TextureTrainOptions,
@@ -58,7 +59,7 @@ def test_the_preset_gains_a_texture_and_nothing_else(
     told: list[TrainTextureEvent] = []
     out = tmp_path / "out"
     summary = train_texture(data, sphere_bundle, out, OPTIONS, on_event=told.append)
-    assert [event.stage for event in told] == ["pairs"] * 3 + ["train"] * 3
+    assert [event.stage for event in told] == ["pairs"] * 6 + ["train"] * 3
     assert summary.pairs == 3
     found = read_bundle(out)
     spec = found.preset.texture
@@ -171,6 +172,72 @@ def test_images_of_the_simulated_microscope_bring_their_grain(
     assert spec.training.recipe.judged_grain
     pairs = json.loads((work_folder(tmp_path / "out") / "pairs" / "pairs.json").read_text())
     assert pairs["given"]["seed"] == 11
+
+
+@pytest.mark.parametrize("mode", ["mip", "3d"])
+def test_how_bright_cells_and_background_are_is_told(
+    sphere_bundle: Bundle, tmp_path: Path, mode: str
+) -> None:
+    data = write_bright_pairs(tmp_path / "data", depth=5)
+    first = train_texture(data, sphere_bundle, tmp_path / "first", changed(mode=mode)).bundle
+    spec = first.preset.texture
+    assert spec is not None
+    assert spec.conditions == (*CONDITIONS, "brightness", "background")
+    assert spec.inputs == 6 * spec.slices + 1
+    assert spec.brightness is not None
+    # 100, 200 and 300 counts for one cell, half for the other; no sequence is like another.
+    assert spec.brightness.mean == pytest.approx(np.log(100 * 6 ** (1 / 3) / 2**0.5), abs=0.1)
+    assert spec.brightness.between_sequences > 0.3
+    assert spec.background is not None
+    assert spec.background.mean == pytest.approx(1120, abs=15)
+    assert spec.background.unevenness > 30
+    again = read_bundle(tmp_path / "first")
+    assert again.preset == first.preset
+    # Trained on, it sees what it saw, and what is the new images' own.
+    second = train_texture(
+        data, again, tmp_path / "second", changed(from_preset=True, generator=None, n_frames=2)
+    ).bundle
+    assert second.preset.texture is not None
+    assert second.preset.texture.conditions == spec.conditions
+    assert second.preset.texture.brightness != spec.brightness
+    plain = train_texture(
+        data, sphere_bundle, tmp_path / "p", changed(mode=mode, plain=True)
+    ).bundle
+    assert plain.preset.texture is not None
+    assert plain.preset.texture.conditions == CONDITIONS
+    third = train_texture(
+        data, plain, tmp_path / "third", changed(from_preset=True, generator=None)
+    ).bundle
+    assert third.preset.texture is not None
+    assert third.preset.texture.conditions == CONDITIONS
+    with pytest.raises(InputError, match="sees brightness and background; train without --plain"):
+        train_texture(
+            data, first, tmp_path / "x", changed(from_preset=True, generator=None, plain=True)
+        )
+
+
+def test_what_cannot_be_measured_is_no_condition_unless_it_must_be(
+    sphere_bundle: Bundle, tmp_path: Path
+) -> None:
+    bright = write_bright_pairs(tmp_path / "bright")
+    dark = write_bright_pairs(tmp_path / "dark", dark=True)
+    found = train_texture(dark, sphere_bundle, tmp_path / "a", OPTIONS).bundle.preset.texture
+    assert found is not None
+    assert found.conditions == (*CONDITIONS, "background")
+    assert found.brightness is None
+    able = train_texture(bright, sphere_bundle, tmp_path / "b", OPTIONS).bundle
+    with pytest.raises(InputError, match=r"dark: brightness: 18 of 18 cells are not brighter"):
+        train_texture(dark, able, tmp_path / "c", changed(from_preset=True, generator=None))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "bright", "dark"]
+
+
+def test_a_single_image_can_be_trained_on(sphere_bundle: Bundle, tmp_path: Path) -> None:
+    data = write_bright_pairs(tmp_path / "data", sequences=1, frames=1)
+    spec = train_texture(data, sphere_bundle, tmp_path / "a", OPTIONS).bundle.preset.texture
+    assert spec is not None
+    assert spec.brightness is not None
+    assert spec.brightness.between_sequences == spec.brightness.changing == 0
+    assert spec.brightness.between_cells == pytest.approx(spec.brightness.deviation)
 
 
 def _no_images(data: Path) -> None:
