@@ -154,11 +154,6 @@ class Progress:
             parts = (f"{what}: {share:.0%}", self._left(done, total), note)
             _print(self._console, ", ".join(part for part in parts if part))
 
-    def note(self, text: str) -> None:
-        """One line that the user should not overlook, in yellow, above the progress."""
-        if not self._quiet:
-            _print(self._console, text, "yellow")
-
     def _left(self, done: float, total: float) -> str:
         if not self._base < done < total:
             return ""

@@ -40,6 +40,8 @@ DEFAULT_BUDGET = "20m"
 # Left-out tracks that are named one by one.
 NAMED = 20
 PASSING = ("--resume", "--overwrite", "--keep", "--no-report", "--quiet")
+# Before the training: there is little to lose yet.
+PREPARING = ("read", "distances", "points")
 STAGES = {
     "read": "reading masks",
     "distances": "measuring distances",
@@ -244,15 +246,13 @@ class _Shown:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._dsc = ""
+        self._assumed = ""
 
     def event(self, event: TrainEvent) -> None:
         if event.assumed:
-            self._progress.note(
-                f"assumed, since the data do not say: {', '.join(event.assumed)}; where that is "
-                "wrong, so is every size: stop, and begin anew with --overwrite, --voxel-size and "
-                "--frame-interval"
-            )
-        note = ""
+            # While there is little to lose: every size would be wrong.
+            self._assumed = f"assumed: {', '.join(event.assumed)}"
+        note = self._assumed if event.stage in PREPARING else ""
         if event.report is not None:
             if event.probe_dsc is not None:
                 self._dsc = f", DSC {event.probe_dsc:.3f}"

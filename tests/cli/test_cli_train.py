@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cellsynth.cli import console
+from cellsynth.cli import train_preset as train_verb
 from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES, find_recipe
 from cellsynth.shapes import LeftOut
@@ -32,7 +33,6 @@ def asked(monkeypatch, sphere_bundle, tmp_path):
 
     def record(data, out, options, *, on_event, **others):
         calls.append((data, out, options, others))
-        on_event(preset.TrainEvent("read", 0, 1, assumed=("voxel size 1 × 1 × 1 µm",)))
         on_event(preset.TrainEvent("read", 3, 3))
         on_event(preset.TrainEvent("train", 1.0, 1.0, Report(120, 9.5, 1.0, 0.0123), 0.912))
         left_out = tuple(LeftOut(f"track {i}", "too short") for i in range(23))
@@ -54,10 +54,19 @@ def test_defaults(run, asked):
     assert others == {"device": "cpu", "resume": False, "overwrite": False, "keep": False}
 
 
-def test_what_is_assumed_is_told_before_the_training(run, asked):
-    told = "assumed, since the data do not say: voxel size 1 × 1 × 1 µm; where that is wrong"
-    assert told in run("train-preset", "cells", "--device", "cpu").err
-    assert run("train-preset", "cells", "--device", "cpu", "--quiet").err == ""
+def test_what_is_assumed_is_told_while_data_are_prepared():
+    told = []
+
+    class Told:
+        def update(self, what, done, total, note=""):
+            told.append(note)
+
+    shown = train_verb._Shown(Told())
+    shown.event(preset.TrainEvent("read", 0, 1, assumed=("voxel size 1 × 1 × 1 µm",)))
+    shown.event(preset.TrainEvent("distances", 1, 3))
+    shown.event(preset.TrainEvent("train", 1.0, 1.0, Report(120, 9.5, 1.0, 0.0123), 0.912))
+    assert told[:2] == ["assumed: voxel size 1 × 1 × 1 µm"] * 2
+    assert told[2] == "step 120, loss 0.0123, DSC 0.912"
 
 
 def test_every_flag_reaches_the_library(run, asked):
