@@ -204,7 +204,7 @@ def look(given: argparse.Namespace) -> bool:
         movies.append(textured(bundle, sequence, frames, seed=given.seed, fresh=not given.brief))
         print(f"sequence {sequence.name} textured", file=sys.stderr, flush=True)
     train = real_frames(given.train or given.real, given.kind, given.every, flat)
-    baseline = fit_mask_baseline(train[:64])
+    baseline = fit_mask_baseline(train[:: -(-len(train) // 64)])
     rng = np.random.default_rng(SEED)
     n = 1 if given.brief else given.every
     real = [list(slices(m.real[::n], m.labels[::n])) for m in movies]
