@@ -228,17 +228,18 @@ class Decoder(nn.Module):
         self, layer: int, pre: Tensor, h: Tensor, shared: Tensor, runs: _Runs | None
     ) -> Tensor:
         """``pre`` and what the previous layer ``h`` adds; ``shared`` is for all codes, with ω₀."""
+        if runs is not None and max(runs.sizes) != 1:
+            own = self.own_matrices(layer, runs.latents)
+            if own is not None:
+                return runs.addmm(pre, h, shared + self.gain * own)
+        found = torch.addmm(pre, h, shared.T)
         experts = self._experts(layer)
         if runs is None or experts is None or self.mixing is None:
-            return torch.addmm(pre, h, shared.T)
-        if max(runs.sizes) == 1:
-            # A matrix for every point would be larger than what it is made of.
-            weights = runs.latents @ self.mixing.T
-            each = torch.einsum("ni,koi->nko", h, self.gain * experts)
-            return torch.addmm(pre, h, shared.T) + torch.einsum("nk,nko->no", weights, each)
-        own = self.own_matrices(layer, runs.latents)
-        assert own is not None  # a layer with experts
-        return runs.addmm(pre, h, shared + self.gain * own)
+            return found
+        # A matrix for every point would be larger than what it is made of.
+        weights = runs.latents @ self.mixing.T
+        each = torch.einsum("ni,koi->nko", h, self.gain * experts)
+        return found + torch.einsum("nk,nko->no", weights, each)
 
 
 class _Runs(NamedTuple):
