@@ -16,6 +16,7 @@ from pydantic import Field, Strict
 
 from cellsynth.evaluation.digits import short, shorts
 from cellsynth.evaluation.embedding import nearest_codes, tsne
+from cellsynth.geometry import spread_frames
 from cellsynth.presets.base import StrictModel
 from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES
@@ -30,7 +31,7 @@ from cellsynth.studies.fields import (
     measured,
     open_kept,
 )
-from cellsynth.studies.phantom_cells import Cells, KindName, phantom_cells, spread_frames
+from cellsynth.studies.phantom_cells import Cells, KindName, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.wording import mean_sd

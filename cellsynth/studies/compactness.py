@@ -18,7 +18,7 @@ from pydantic import Field
 
 from cellsynth.evaluation.digits import shorts
 from cellsynth.evaluation.embedding import nearest_codes, principal_components, tsne
-from cellsynth.geometry import random_rotation
+from cellsynth.geometry import random_rotation, spread_frames
 from cellsynth.presets.base import Integers, StrictModel
 from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
@@ -33,7 +33,7 @@ from cellsynth.studies.fields import (
     measured,
     open_kept,
 )
-from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells, spread_frames
+from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.wording import mean_sd

@@ -18,6 +18,7 @@ from pydantic import Field
 from cellsynth.evaluation.digits import short
 from cellsynth.evaluation.overlap import training_dice
 from cellsynth.formats.storage import storing
+from cellsynth.geometry import spread_frames
 from cellsynth.presets.base import StrictModel
 from cellsynth.presets.fields import FIELDS
 from cellsynth.presets.models import FieldSpec
@@ -34,7 +35,7 @@ from cellsynth.studies.fields import (
     open_kept,
     sphericities,
 )
-from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells, spread_frames
+from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.wording import mean_sd

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from pydantic import Field, Strict
 
+from cellsynth.geometry import spread_frames
 from cellsynth.presets.base import StrictModel
 from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES
@@ -27,7 +28,7 @@ from cellsynth.studies.fields import (
     open_kept,
     sphericities,
 )
-from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells, spread_frames
+from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.wording import mean_sd

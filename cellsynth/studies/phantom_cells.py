@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -20,7 +19,7 @@ from cellsynth.presets.base import Integers, StrictModel
 from cellsynth.shapes import CellSequence, MaskSequence, cut_cells
 from cellsynth.shapes.phantoms import KINDS, Phantom, phantom_families, render_family
 
-__all__ = ["Cells", "KindName", "half_extent_um", "phantom_cells", "spread_frames"]
+__all__ = ["Cells", "KindName", "half_extent_um", "phantom_cells"]
 
 KindName = Literal["celegans", "platynereis", "a549"]
 
@@ -105,8 +104,3 @@ def _seen_lineage(lineage: Lineage, seen: Sequence[int]) -> Lineage:
             for t, begin, end in kept
         )
     )
-
-
-def spread_frames(course: int, count: int) -> tuple[int, ...]:
-    """``count`` frames of a course, evenly from the first to the last."""
-    return tuple(np.linspace(0, course - 1, count).round().astype(int).tolist())

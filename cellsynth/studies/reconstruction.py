@@ -30,7 +30,7 @@ from cellsynth.evaluation.distributions import compare
 from cellsynth.evaluation.overlap import Fit, rebuilt_mask
 from cellsynth.field.folded import FoldedDecoder
 from cellsynth.field.threads import one_thread_each
-from cellsynth.geometry import Grid, Index, Triple, as_index, frame_times
+from cellsynth.geometry import Grid, Index, Triple, as_index, frame_times, spread_frames
 from cellsynth.presets.base import StrictModel
 from cellsynth.presets.models import Topology
 from cellsynth.presets.recipe import Recipe
@@ -41,7 +41,7 @@ from cellsynth.sampling.strategies import draw_stream
 from cellsynth.shapes import ShapeStore
 from cellsynth.shapes.cell_mask import bounding_box
 from cellsynth.studies.fields import Learning, forget, kept_store, learn, open_kept
-from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells, spread_frames
+from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.wording import plain

@@ -19,12 +19,12 @@ from cellsynth.evaluation.agreement import dice
 from cellsynth.evaluation.digits import short
 from cellsynth.evaluation.overlap import rebuilt_mask
 from cellsynth.field.threads import one_thread_each
-from cellsynth.geometry import Grid, as_index
+from cellsynth.geometry import Grid, as_index, spread_frames
 from cellsynth.presets.base import Integers, StrictModel
 from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES
 from cellsynth.studies.fields import Learning, forget, kept_store, learn, open_kept
-from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells, spread_frames
+from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.wording import mean_sd

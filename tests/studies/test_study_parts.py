@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cellsynth.errors import InputError, TopologyError
-from cellsynth.geometry import Grid
+from cellsynth.geometry import Grid, spread_frames
 from cellsynth.shapes import build_store, cut_cells
 from cellsynth.shapes.phantoms import phantom_families, render_family
 from cellsynth.shapes.turned import turned
@@ -14,7 +14,7 @@ from cellsynth.studies import trained_presets
 from cellsynth.studies.classification import _linear, _silhouette
 from cellsynth.studies.exploration import _corners, _is_between
 from cellsynth.studies.fields import Learning
-from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells, spread_frames
+from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.space_interpolation import _covering, _nearest
 from cellsynth.studies.study import Bench
 from cellsynth.studies.texture import _nearer
