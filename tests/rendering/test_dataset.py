@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def manifest(folder: Path) -> dict:
 
 def make(bundle, out: Path, *, options: GenerateOptions = OPTIONS, **others):
     return generate(bundle, out, options, **{"count": COUNT, "workers": 1, **others})
+
+
+def living_workers() -> list[psutil.Process]:
+    """The worker processes of this one; a zombie, ended and not yet reaped, is none."""
+
+    def is_worker(process: psutil.Process) -> bool:
+        with suppress(psutil.NoSuchProcess):
+            return "spawn_main" in " ".join(process.cmdline())
+        return False
+
+    return [process for process in psutil.Process().children() if is_worker(process)]
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +125,7 @@ def test_the_number_of_workers_changes_nothing(reference, dividing_bundle, tmp_p
     assert contents(tmp_path / "set") == contents(reference)
     assert (summary.sequences, summary.made) == (COUNT, COUNT)
     assert events["sequence"] == COUNT
-    assert not [p for p in psutil.Process().children() if "spawn_main" in " ".join(p.cmdline())]
+    assert not living_workers()
 
 
 def test_a_longer_set_begins_with_the_shorter_one(reference, dividing_bundle, tmp_path):
@@ -214,9 +226,8 @@ def test_a_worker_that_dies_gives_one_clear_error(reference, dividing_bundle, tm
 
     def kill_a_worker(event: Event) -> None:
         if event.kind == "sequence":
-            for child in psutil.Process().children():
-                if "spawn_main" in " ".join(child.cmdline()):
-                    child.kill()
+            for worker in living_workers():
+                worker.kill()
 
     with pytest.raises(StorageError) as error:
         make(dividing_bundle, out, workers=2, on_event=kill_a_worker)
