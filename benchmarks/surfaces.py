@@ -25,7 +25,7 @@ from skimage.measure import marching_cubes, mesh_surface_area
 
 from cellsynth.evaluation.bodies import Body, ball, capsule, ellipsoid, spiny_ball, voxelise
 from cellsynth.evaluation.descriptors import describe
-from cellsynth.evaluation.surface import mask_surface
+from cellsynth.evaluation.mask_surface import mask_surface
 from cellsynth.geometry import Triple
 
 VOXELS: tuple[Triple, ...] = ((1.0, 1.0, 1.0), (2.0, 1.0, 1.0), (5.0, 1.0, 1.0))

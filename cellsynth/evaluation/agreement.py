@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cellsynth.errors import InputError
-from cellsynth.evaluation.surface import Surface
+from cellsynth.evaluation.mask_surface import Surface
 
 __all__ = ["SurfaceDistance", "dice", "surface_distance"]
 

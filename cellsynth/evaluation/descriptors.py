@@ -1,7 +1,7 @@
 """Size and roundness of a cell in a mask, quickly: voxels of any size, Crofton's surface.
 
 Presets are calibrated by these. ``cellsynth evaluate`` has its surfaces from a mesh instead
-(:mod:`cellsynth.evaluation.surface`), which is as good for a single cell, however it lies.
+(:mod:`cellsynth.evaluation.mask_surface`), which is as good for a single cell, however it lies.
 
 Volume is the voxels counted. Surface comes from Crofton's formula: a surface of area S is crossed,
 by all lines of direction d together, on a projected area ∫|n·d| dS, whose mean over directions is

@@ -44,8 +44,8 @@ from cellsynth.evaluation.latent_models import (
     LearnedCode,
     Spacing,
 )
+from cellsynth.evaluation.mask_surface import mask_surface
 from cellsynth.evaluation.models import Preset
-from cellsynth.evaluation.surface import mask_surface
 from cellsynth.field.model import CellModel
 from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.formats.storage import whole_or_nothing

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cellsynth.evaluation.agreement import SurfaceDistance, dice, surface_distance
 from cellsynth.evaluation.betti import Betti, betti_numbers
 from cellsynth.evaluation.descriptors import paper_sphericity, wadell_sphericity
-from cellsynth.evaluation.surface import Surface, mask_surface
+from cellsynth.evaluation.mask_surface import Surface, mask_surface
 from cellsynth.formats.making import Record
 from cellsynth.geometry import Index, Triple
 from cellsynth.shapes.cell_mask import labelled_masks, mean_position
@@ -29,7 +29,7 @@ class Measures:
 
     Attributes:
         volume_um3: Voxels times the volume of one, in µm³.
-        surface_um2: In µm², see :mod:`cellsynth.evaluation.surface`.
+        surface_um2: In µm², see :mod:`cellsynth.evaluation.mask_surface`.
         betti: Components, handles and voids.
         centroid_um: Mean position ``(z, y, x)`` in µm from the centre of voxel ``[0, 0, 0]``.
         at_border: Whether it touches the border of the image, which may cut it.

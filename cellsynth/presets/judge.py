@@ -116,7 +116,7 @@ def _faults(model: type[BaseModel], invalid: ValidationError) -> list[str]:
         for d in details
         if d["type"] != "extra_forbidden" and tuple(map(str, d["loc"])) not in meant
     ]
-    return unknown + rest
+    return unknown + list(dict.fromkeys(rest))
 
 
 def _right_path(
@@ -144,7 +144,9 @@ def _paths(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tup
 
 def _words(detail: dict[str, Any]) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
-    path = ".".join(str(part) for part in detail["loc"] if part != "[key]")
+    loc = [str(part) for part in detail["loc"] if part != "[key]"]
+    # Of a flag's several numbers, none has a name that a user would know.
+    path = ".".join(loc[:1] if loc and loc[0].startswith("--") else loc)
     if kind == "value_error":
         # Our own validators name the key themselves; the location is the section around it.
         return f"{path}.{context['error']}" if path else str(context["error"])

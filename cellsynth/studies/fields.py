@@ -20,8 +20,8 @@ from pydantic import Field
 from cellsynth.evaluation.agreement import dice
 from cellsynth.evaluation.descriptors import paper_sphericity
 from cellsynth.evaluation.digits import short
+from cellsynth.evaluation.mask_surface import mask_surface
 from cellsynth.evaluation.overlap import Fit, rebuilt_mask
-from cellsynth.evaluation.surface import mask_surface
 from cellsynth.field.threads import one_thread_each
 from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import frame_times

@@ -122,7 +122,7 @@ def test_flags_reach_the_library(run, sets, monkeypatch):
     ("flags", "expected"),
     [
         ("--workers 0", "--workers must be at least 1, got 0"),
-        ("--voxel-size 0,1,1", "--voxel-size.0 must be above 0, got 0.0"),
+        ("--voxel-size 0,1,1", "--voxel-size must be above 0, got 0.0"),
         ("--voxel-size big", "--voxel-size must be one number or three"),
         ("--against-voxel-size 1,2", "--against-voxel-size must be one number or three"),
         ("--kind GOLD", "--kind must be 'TRA', 'SEG' or 'ST', got 'GOLD'"),

@@ -57,7 +57,7 @@ def test_nothing_is_measured_twice(run, here, monkeypatch):
         ("mine --evaluation e.json", "e.json is not there"),
         ("mine --against-kind ST", "are of --against; give that too"),
         ("mine --kind GOLD", "report: --kind must be 'TRA', 'SEG' or 'ST', got 'GOLD'"),
-        ("mine --voxel-size 0", "--voxel-size.0 must be above 0, got 0.0"),
+        ("mine --voxel-size 0", "--voxel-size must be above 0, got 0.0"),
         ("mine --workers 0", "--workers must be at least 1, got 0"),
         ("mine --out no/r.html", "no/r.html cannot be written: its folder is not there"),
         ("mine --out mine", "mine is a folder; give the name of a file"),

@@ -105,7 +105,7 @@ def test_flags_reach_the_library(run, here, textured_bundle, monkeypatch):
         ("set --seed -1", "--seed must be at least 0, got -1"),
         ("set --workers 0", "--workers must be at least 1, got 0"),
         ("set --voxel-size 1,2", "--voxel-size must be one number or three such as"),
-        ("set --voxel-size 0", "--voxel-size.0 must be above 0, got 0.0"),
+        ("set --voxel-size 0", "--voxel-size must be above 0, got 0.0"),
         ("set --resume --overwrite", "--resume and --overwrite exclude each other"),
         ("set --preset nobody", "no preset 'nobody'; expected a folder, a zip or one of"),
         ("set", "set names its preset: no preset 'sphere'; expected a folder, a zip"),

@@ -81,7 +81,7 @@ def test_phantoms_are_written_valid_and_go_into_training(run, tmp_path):
     [
         ("cat", "unknown kind 'cat'; expected celegans"),
         ("celegans --count 0", "--count must be at least 1, got 0"),
-        ("celegans --voxel-size 0", "--voxel-size.0 must be above 0, got 0.0"),
+        ("celegans --voxel-size 0", "--voxel-size must be above 0, got 0.0"),
         ("celegans --lineage none.csv", "none.csv"),
     ],
 )

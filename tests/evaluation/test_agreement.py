@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cellsynth.errors import InputError
 from cellsynth.evaluation.agreement import dice, surface_distance
 from cellsynth.evaluation.bodies import ball, voxelise
-from cellsynth.evaluation.surface import Surface, mask_surface
+from cellsynth.evaluation.mask_surface import Surface, mask_surface
 
 
 def mask(text: str) -> np.ndarray:

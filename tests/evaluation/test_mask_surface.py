@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cellsynth.errors import InputError, ShapeError
 from cellsynth.evaluation.bodies import Body, ball, capsule, ellipsoid, spiny_ball, voxelise
 from cellsynth.evaluation.descriptors import paper_sphericity, wadell_sphericity
-from cellsynth.evaluation.surface import mask_surface
+from cellsynth.evaluation.mask_surface import mask_surface
 
 CUBIC = (1.0, 1.0, 1.0)
 # Bodies as they lie on a grid of 128³ voxels, with the voxels' sizes.

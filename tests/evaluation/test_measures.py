@@ -9,8 +9,8 @@ from cellsynth.errors import InputError
 from cellsynth.evaluation.betti import Betti
 from cellsynth.evaluation.bodies import ball, voxelise
 from cellsynth.evaluation.families import MeasuredSequence, families_of, set_courses
+from cellsynth.evaluation.mask_surface import mask_surface
 from cellsynth.evaluation.measures import FrameMeasures, Measures, measure_frame
-from cellsynth.evaluation.surface import mask_surface
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.shapes.mask_sequence import MaskSequence
 
