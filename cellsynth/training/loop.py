@@ -141,7 +141,7 @@ class Trainer(Stepping[float, Report]):
         tensors = dict(self._named())
         tensors |= {f"average.{name}": tensor for name, tensor in self._average.items()}
         tensors["losses"] = self._losses
-        for i, state in enumerate(self._optimiser.state_dict()["state"].values()):
+        for i, state in self._optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{i}.{key}": torch.as_tensor(v) for key, v in state.items()}
         save_checkpoint(path, tensors, Progress(self.step, self.seconds, self._fingerprint))
 

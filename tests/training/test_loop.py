@@ -225,6 +225,26 @@ def test_stopped_and_resumed_is_uninterrupted(spec, recipe, pool, tmp_path, opti
     assert third.seconds == pytest.approx(second.seconds)
 
 
+@pytest.mark.parametrize("optimiser", ["soap", "adam"])
+def test_stopped_twice_and_resumed_is_uninterrupted(spec, recipe, pool, tmp_path, optimiser):
+    """With more than ten parameters, whose numbers have two digits."""
+    spec = spec.model_copy(update={"hidden_layers": 5})
+    recipe = recipe.model_copy(update={"optimiser": optimiser})
+    whole = make(spec, recipe, pool, steps=9)
+    whole.run()
+    for step in (3, 6):
+        part = make(spec, recipe, pool, steps=9)
+        if step > 3:
+            part.load(tmp_path / "c")
+        with pytest.raises(StoppedError):
+            part.run(tmp_path / "c", stop_at(step))
+    last = make(spec, recipe, pool, steps=9)
+    last.load(tmp_path / "c")
+    assert last.step == 6
+    last.run()
+    assert_equal(state(last), state(whole))
+
+
 def test_interrupted_within_a_step_it_keeps_the_checkpoint_before(
     spec, recipe, pool, tmp_path, monkeypatch
 ):
