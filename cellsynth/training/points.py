@@ -219,5 +219,6 @@ class _Lookup:
         sdf = map_coordinates(
             self._sdf, index.T, order=1, mode="constant", cval=self._truncation, prefilter=False
         )
-        rows[:, 3] = np.rint(sdf * (SCALE / self._truncation))
+        # 16 bits on disk may have rounded what was cut off to beyond the truncation.
+        rows[:, 3] = np.rint(sdf * (SCALE / self._truncation)).clip(-SCALE, SCALE)
         return rows

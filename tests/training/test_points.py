@@ -70,6 +70,22 @@ def test_distances_are_those_of_the_sphere(pool, sphere_store):
         assert np.abs(error[near]).mean() < 0.25 * voxel
 
 
+@pytest.mark.parametrize("truncation", [0.15, 0.3])
+def test_a_truncation_that_16_bits_round_up_is_still_outside(tmp_path, recipe, truncation):
+    assert float(np.float16(truncation)) > truncation
+    zyx = np.indices((40, 40, 40)).transpose(1, 2, 3, 0) * 0.5 - 39 / 4
+    inside = np.linalg.norm(zyx, axis=-1) < 4
+    source = MaskSequence("ball", 1, inside.shape, (0.5,) * 3, 60.0, lambda _: inside.astype(int))
+    cells, _ = cut_cells([source])
+    store = build_store(
+        tmp_path / "store", cells, half_extent_um=HALF_EXTENT_UM, truncation=truncation
+    )
+    wide = recipe.model_copy(update={"near_um": 100.0, "points_near": 0.5})
+    found = rows(build_pool(tmp_path / "points.npy", store, wide, seed=0), store)[0]
+    outside = np.linalg.norm(found[:, :3], axis=1) > 0.45
+    assert found[outside, 3].min() > 0
+
+
 def test_points_lie_off_the_grid(pool, sphere_store):
     grid, alignment = sphere_store.grid(1, 2)
     coords = rows(pool, sphere_store)[1 * N_FRAMES + 2, :, :3]
