@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -278,12 +278,18 @@ def _measured(spec: TextureSpec) -> tuple[Condition, ...]:
 def _settings(
     source: PairSource, options: TextureTrainOptions, before: TextureSpec | None
 ) -> tuple[ConditionSettings, bool]:
-    """How conditions are made, and whether the images were made with the very same grain."""
+    """How conditions are made, and whether the images were made with the very same grain.
+
+    Flat masks do not tell how a cell turns, so that their grain is another one than the images'.
+    """
     manifest = (find_manifest(source.root) or {}).get("texture") or {}
-    taught = manifest.get("engine") == "optics"
-    fluorophore = manifest["profile"]["fluorophore"] if taught else {}
+    simulated = manifest.get("engine") == "optics"
+    fluorophore: dict[str, Any] = manifest["profile"]["fluorophore"] if simulated else {}
     grain_um = options.grain_um or fluorophore.get("grain_um") or (before and before.grain_um)
     octaves = options.grain_octaves or fluorophore.get("grain_octaves")
+    octaves = octaves or (before.grain_octaves if before else GRAIN_OCTAVES)
+    same = {"grain_um": grain_um, "grain_octaves": octaves}.items() <= fluorophore.items()
+    taught = same and source.depth_um is not None
     reach_um = options.reach_um or (before and before.reach_um)
     if grain_um is None or reach_um is None:
         size = source.cell_size_um()
@@ -291,7 +297,7 @@ def _settings(
     found = ConditionSettings(
         reach_um=float(f"{reach_um:.4g}"),
         grain_um=float(f"{grain_um:.4g}"),
-        grain_octaves=octaves or (before.grain_octaves if before else GRAIN_OCTAVES),
+        grain_octaves=octaves,
         seed=int(manifest.get("seed", options.seed)) if taught else options.seed,
         measured=_measured(before) if before else () if options.plain else MEASURED,
         required=before is not None,

@@ -155,9 +155,24 @@ def test_a_texture_is_trained_on(data: Path, sphere_bundle: Bundle, tmp_path: Pa
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.parametrize(
+    ("depth", "given", "judged"),
+    [
+        (4, {}, True),
+        (4, {"grain_um": 1.25, "grain_octaves": 2}, True),
+        (4, {"grain_um": 9.0}, False),
+        (4, {"grain_octaves": 3}, False),
+        (None, {}, False),  # what turns in space cannot be followed in flat masks
+    ],
+)
 def test_images_of_the_simulated_microscope_bring_their_grain(
-    data: Path, sphere_bundle: Bundle, tmp_path: Path
+    sphere_bundle: Bundle,
+    tmp_path: Path,
+    depth: int | None,
+    given: dict[str, float],
+    judged: bool,
 ) -> None:
+    data = write_pairs(tmp_path / "data", frames=1, depth=depth)
     fluorophore = {"grain_um": 1.25, "grain_octaves": 2}
     manifest = {
         "format": FORMAT,
@@ -165,13 +180,14 @@ def test_images_of_the_simulated_microscope_bring_their_grain(
         "texture": {"engine": "optics", "seed": 11, "profile": {"fluorophore": fluorophore}},
     }
     (data / "dataset.json").write_text(json.dumps(manifest))
-    train_texture(data, sphere_bundle, tmp_path / "out", OPTIONS, keep=True)
+    options = changed(length=Length(steps=1), plain=True, **given)
+    train_texture(data, sphere_bundle, tmp_path / "out", options, keep=True)
     spec = read_bundle(tmp_path / "out").preset.texture
     assert spec is not None
-    assert (spec.grain_um, spec.grain_octaves) == (1.25, 2)
-    assert spec.training.recipe.judged_grain
+    assert {"grain_um": spec.grain_um, "grain_octaves": spec.grain_octaves} == fluorophore | given
+    assert spec.training.recipe.judged_grain is judged
     pairs = json.loads((work_folder(tmp_path / "out") / "pairs" / "pairs.json").read_text())
-    assert pairs["given"]["seed"] == 11
+    assert pairs["given"]["seed"] == (11 if judged else 0)
 
 
 @pytest.mark.parametrize("mode", ["mip", "3d"])
