@@ -208,6 +208,8 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
     def _step(self) -> Mapping[str, float]:
         recipe = self.recipe
         self._enter_phase()
+        # Until they are frozen, a pass of the generator changes its averages.
+        self._whole = self._frozen
         rng = np.random.default_rng([self.seed, self.step])
         # The first step's crops have cells: what normalisation sees first, it goes by.
         cell_share = recipe.cell_share if self.step else 1.0
@@ -292,13 +294,14 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
         share = self.share
         due = self._fine_tuning or share >= 1 - self.recipe.frozen_share
         if due and not self._frozen:
-            self._frozen = True
             freeze_norms(self.generator)
             # What was averaged so far belongs to another operator. To Adam too: biases that
             # normalisation took out again had hardly a gradient, and would now leap.
             self._optimisers["generator"].state.clear()
             self._averaged_steps = 0
             self._average.load_state_dict(self.generator.state_dict())
+            # Last: entered anew after Ctrl-C in between, it does the same.
+            self._frozen = True
 
     @torch.no_grad()
     def _update_average(self) -> None:

@@ -14,6 +14,7 @@ from cellsynth.texture.gan_loop import GanReport, GanTrainer, rate_factor
 from cellsynth.texture.networks import FrozenNorm
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 from cellsynth.texture.sheet import sheet_png, write_sheet
+from cellsynth.training import stepping
 from cellsynth.training.stepping import Length
 
 SPEC = GeneratorSpec(channels=4, downsamplings=1, blocks=1)
@@ -75,6 +76,29 @@ def test_a_resumed_training_takes_the_very_same_steps(
     whole.run()
     resumed = stopped_and_resumed(store, tmp_path / "c.safetensors", at, spec=spec)
     assert whole.step == resumed.step == 8
+    for name, tensor in state(whole).items():
+        assert torch.equal(tensor, state(resumed)[name]), name
+
+
+@pytest.mark.parametrize("at", [2, 6])
+def test_ctrl_c_within_a_step_leaves_no_half_of_it(
+    store: PairStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The generator's pass is done, and has changed what normalisation goes by."""
+    monkeypatch.setattr(stepping, "CHECKPOINT_S", -1.0)
+    whole, broken, resumed = (trainer(store) for _ in range(3))
+    whole.run()
+
+    def interrupt(*_: object) -> None:
+        if broken.step == at:
+            raise KeyboardInterrupt
+
+    broken.judges.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(tmp_path / "c.safetensors")
+    resumed.load(tmp_path / "c.safetensors")
+    assert resumed.step == at
+    resumed.run()
     for name, tensor in state(whole).items():
         assert torch.equal(tensor, state(resumed)[name]), name
 
