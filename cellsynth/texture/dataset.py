@@ -107,11 +107,8 @@ def texture_dataset(
         _check_frames(sequence)
     look, engine_said = _look(options, bundle)
     mode = options.mode or look.mode or "mip"
-    if mode == "3d" and len(sequences[0].shape) == 2:
-        raise InputError(
-            f"{source}: its masks are flat, {sequences[0].shape}; --mode 3d needs (z, y, x), "
-            "give --mode mip"
-        )
+    for sequence in sequences:
+        _check_depth(sequence, mode, options.engine)
     if look.mode not in (None, mode):
         raise InputError(
             f"{look.name} is of mode {look.mode}, not {mode}; give --mode {look.mode}, "
@@ -240,6 +237,21 @@ def _check_frames(sequence: CTCSequence) -> None:
     if missing:
         folder = FOLDERS[sequence.kind].of(sequence.root, sequence.name)
         raise InputError(f"{folder} holds no mask of frame {missing[0]}; every frame needs one")
+
+
+def _check_depth(sequence: CTCSequence, mode: Mode, engine: str) -> None:
+    """Refuse flat masks where they will not do; what is out of focus is not in them either."""
+    if len(sequence.shape) == 3:
+        return
+    where = FOLDERS[sequence.kind].of(sequence.root, sequence.name)
+    flat = f"{where}: its masks are flat, {sequence.shape}"
+    if engine == "optics":
+        raise InputError(
+            f"{flat}; --engine optics needs (z, y, x), "
+            "give --engine gan with a texture trained on flat images"
+        )
+    if mode == "3d":
+        raise InputError(f"{flat}; --mode 3d needs (z, y, x), give --mode mip")
 
 
 def _voxel_size(sequence: CTCSequence, options: TextureOptions) -> tuple[float, float, float]:

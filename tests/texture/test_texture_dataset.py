@@ -444,12 +444,37 @@ def test_options_that_do_not_fit_are_named(theirs, source, presets, dividing_bun
     refused(MissingError, "no microscope is known for preset 'dividing'", source, mip, optics)
     refused(InputError, "needs a microscope; pass --profile or --preset", theirs, None, optics)
     named = replace(optics, profile="lsm510-63x1.4")
-    refused(InputError, r"optics needs masks \(z, y, x\), got flat ones", theirs, None, named)
+    flat = r"01_GT/TRA: its masks are flat, \(24, 28\); --engine optics needs \(z, y, x\)"
+    refused(InputError, flat, theirs, None, named)
     refused(MissingError, "profile nothing is not there", source, None,
             replace(optics, profile="nothing"))  # fmt: skip
     refused(InputError, "workers must be at least 1, got 0", source, mip, workers=0)
     refused(InputError, "is the set of the masks; projections need", source, mip, out=source)
     refused(InputError, "holds the set of the masks", source, mip, out=tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["gan", "optics"])
+def test_a_flat_sequence_behind_a_deep_one_is_refused_before_anything(tmp_path, presets, engine):
+    root, out = tmp_path / "mixed", tmp_path / "out"
+    for name, depth in (("01", 4), ("02", 1)):
+        labels = np.zeros((depth, 12, 12), np.uint16)
+        labels[:, 3:9, 3:9] = 1
+        lineage = Lineage((Tracklet(1, 0, 0),))
+        write_ctc(root, name, [labels], lineage, voxel_size_um=(1, 0.5, 0.5))
+    options = TextureOptions("3d", engine, "lsm510-63x1.4" if engine == "optics" else None)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"02_GT/TRA: its masks are flat, \(12, 12\)"):
+            make(root, presets, "3d", options=options, out=out, overwrite=overwrite)
+    assert not out.exists()
+
+
+def test_what_is_refused_overwrites_nothing(theirs, presets):
+    make(theirs, presets, options=SIZED)
+    before = contents(theirs.parent)
+    optics = replace(SIZED, engine="optics", profile="lsm510-63x1.4")
+    with pytest.raises(InputError, match="--engine optics needs"):
+        texture_dataset(theirs, optics, overwrite=True)
+    assert contents(theirs.parent) == before
 
 
 def test_optics_make_images_in_both_modes(source, tmp_path):
