@@ -37,6 +37,7 @@ from cellsynth.texture.gan_loop import GanReport, GanTrainer
 from cellsynth.texture.intensities import BEND
 from cellsynth.texture.losses import Perceptual
 from cellsynth.texture.pairs import (
+    MANIFEST,
     ConditionSettings,
     Kind,
     PairSource,
@@ -177,9 +178,7 @@ def train_texture(
     judge(PresetNames, names, "options", error=InputError)
     check_free(out, overwrite=overwrite)
     work = work_folder(out)
-    if work.exists() and overwrite:
-        remove(work)
-    if work.exists() and not resume:
+    if work.exists() and not (resume or overwrite):
         raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
     before = _texture_to_train_on(bundle, options)
     perceptual = Perceptual(options.perceptual) if options.perceptual else None
@@ -194,6 +193,9 @@ def train_texture(
     recipe = options.recipe.model_copy(
         update={"judged_grain": options.recipe.judged_grain or judged_grain}
     )
+    if overwrite:
+        remove(work)
+    begun = (work / PAIRS / MANIFEST).is_file()
     try:
         store = build_store(
             work / PAIRS,
@@ -203,8 +205,8 @@ def train_texture(
         )
         intensities = store.histogram().intensities(options.bend)
     except BaseException:
-        # Without a step taken there is nothing to resume.
-        if not (work / CHECKPOINT).exists():
+        # Without pairs there is nothing to resume.
+        if not begun:
             remove(work)
         raise
     spec = _spec(source, settings, options, recipe, intensities, before, store)
@@ -216,7 +218,7 @@ def train_texture(
         options.length,
         inputs=spec.inputs,
         seed=options.seed,
-        data=(work / PAIRS / "pairs.json").read_text(encoding="utf-8"),
+        data=(work / PAIRS / MANIFEST).read_text(encoding="utf-8"),
         device=device,
         start=None
         if before is None

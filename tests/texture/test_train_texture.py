@@ -120,6 +120,38 @@ def test_interrupted_and_resumed_is_the_same_texture(
     assert found.contents["texture.safetensors"] == whole.contents["texture.safetensors"]
 
 
+def stopped_at_the_first_step(event: TrainTextureEvent) -> None:
+    if event.report:
+        raise KeyboardInterrupt
+
+
+def kept(out: Path) -> dict[str, bytes]:
+    """What an interrupted training left."""
+    work = work_folder(out)
+    return {str(p): p.read_bytes() for p in sorted(work.rglob("*")) if p.is_file()}
+
+
+def test_bad_input_takes_nothing_from_an_interrupted_training(
+    data: Path, sphere_bundle: Bundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        train_texture(data, sphere_bundle, out, OPTIONS, on_event=stopped_at_the_first_step)
+    (work_folder(out) / "checkpoint.safetensors").unlink()
+    before = kept(out)
+    assert before
+    with pytest.raises(MissingError, match="dta is not a folder"):
+        train_texture(tmp_path / "dta", sphere_bundle, out, OPTIONS, overwrite=True)
+    assert kept(out) == before
+    with pytest.raises(InputError, match="had another grain_um; give the same again"):
+        train_texture(data, sphere_bundle, out, changed(grain_um=9.0), resume=True)
+    assert kept(out) == before
+    _constant(data)
+    with pytest.raises(InputError, match="constant"):
+        train_texture(data, sphere_bundle, out, OPTIONS, overwrite=True)
+    assert not work_folder(out).exists()
+
+
 def test_a_sheet_is_drawn_and_kept_where_wanted(
     data: Path, sphere_bundle: Bundle, tmp_path: Path
 ) -> None:
