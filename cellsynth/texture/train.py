@@ -15,7 +15,7 @@ from typing import Any, Literal
 import torch
 
 from cellsynth.errors import InputError, InUseError, MissingError
-from cellsynth.formats.manifest import find_manifest
+from cellsynth.formats.manifest import find_manifest, locked
 from cellsynth.formats.storage import remove
 from cellsynth.presets.base import Origin
 from cellsynth.presets.bundle import Bundle, check_free, write_bundle
@@ -167,7 +167,7 @@ def train_texture(
         MissingError: Images without masks, masks without images, no texture to train on.
         FormatError: Images of another size than their masks, no counts of a camera, or damaged.
         InputError: Constant images, or options that cannot be used.
-        InUseError: ``out`` holds something, or an interrupted training is there.
+        InUseError: ``out`` holds something, or an interrupted training is there, or one that runs.
         StorageError: The disk refused.
     """
     notify = on_event or (lambda _: None)
@@ -193,58 +193,60 @@ def train_texture(
     recipe = options.recipe.model_copy(
         update={"judged_grain": options.recipe.judged_grain or judged_grain}
     )
-    if overwrite:
-        remove(work)
-    begun = (work / PAIRS / MANIFEST).is_file()
-    try:
-        store = build_store(
-            work / PAIRS,
-            source,
-            settings,
-            on_progress=lambda done, total: notify(TrainTextureEvent("pairs", done, total)),
+    with locked(work):
+        if overwrite:
+            for path in work.iterdir():
+                remove(path)
+        begun = (work / PAIRS / MANIFEST).is_file()
+        try:
+            store = build_store(
+                work / PAIRS,
+                source,
+                settings,
+                on_progress=lambda done, total: notify(TrainTextureEvent("pairs", done, total)),
+            )
+            intensities = store.histogram().intensities(options.bend)
+        except BaseException:
+            # Without pairs there is nothing to resume.
+            if not begun:
+                remove(work)
+            raise
+        spec = _spec(source, settings, options, recipe, intensities, before, store)
+        trainer = GanTrainer(
+            spec.generator,
+            recipe,
+            store,
+            intensities,
+            options.length,
+            inputs=spec.inputs,
+            seed=options.seed,
+            data=(work / PAIRS / MANIFEST).read_text(encoding="utf-8"),
+            device=device,
+            start=None
+            if before is None
+            else {name: torch.from_numpy(t) for name, t in bundle.texture_tensors().items()},
+            perceptual=perceptual,
         )
-        intensities = store.histogram().intensities(options.bend)
-    except BaseException:
-        # Without pairs there is nothing to resume.
-        if not begun:
+        _train(trainer, work, notify)
+        training = spec.training.model_copy(
+            update={"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
+        )
+        spec = TextureSpec.model_validate({**dict(spec), "training": training})
+        preset = Preset.model_validate({**dict(bundle.preset), **names, "texture": spec})
+        state = trainer.averaged().cpu().state_dict()
+        evaluation = bundle.evaluation()
+        written = write_bundle(
+            out,
+            preset,
+            bundle.tensors(),
+            card=write_card(preset, evaluation),
+            evaluation=evaluation,
+            preview=bundle.preview(),
+            texture={name: tensor.numpy() for name, tensor in state.items()},
+            overwrite=overwrite,
+        )
+        if not keep:
             remove(work)
-        raise
-    spec = _spec(source, settings, options, recipe, intensities, before, store)
-    trainer = GanTrainer(
-        spec.generator,
-        recipe,
-        store,
-        intensities,
-        options.length,
-        inputs=spec.inputs,
-        seed=options.seed,
-        data=(work / PAIRS / MANIFEST).read_text(encoding="utf-8"),
-        device=device,
-        start=None
-        if before is None
-        else {name: torch.from_numpy(t) for name, t in bundle.texture_tensors().items()},
-        perceptual=perceptual,
-    )
-    _train(trainer, work, notify)
-    training = spec.training.model_copy(
-        update={"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
-    )
-    spec = TextureSpec.model_validate({**dict(spec), "training": training})
-    preset = Preset.model_validate({**dict(bundle.preset), **names, "texture": spec})
-    state = trainer.averaged().cpu().state_dict()
-    evaluation = bundle.evaluation()
-    written = write_bundle(
-        out,
-        preset,
-        bundle.tensors(),
-        card=write_card(preset, evaluation),
-        evaluation=evaluation,
-        preview=bundle.preview(),
-        texture={name: tensor.numpy() for name, tensor in state.items()},
-        overwrite=overwrite,
-    )
-    if not keep:
-        remove(work)
     return TrainTextureSummary(written, len(store.pairs))
 
 

@@ -152,6 +152,27 @@ def test_bad_input_takes_nothing_from_an_interrupted_training(
     assert not work_folder(out).exists()
 
 
+@pytest.mark.parametrize("stage", ["pairs", "train"])
+def test_a_training_that_runs_is_left_alone(
+    data: Path, sphere_bundle: Bundle, tmp_path: Path, stage: str
+) -> None:
+    out = tmp_path / "out"
+    refused = []
+
+    def another(event: TrainTextureEvent) -> None:
+        if event.stage == stage and not refused:
+            for how in ({"resume": True}, {"overwrite": True}):
+                before = kept(out)
+                with pytest.raises(InUseError, match="being written by another run") as info:
+                    train_texture(data, sphere_bundle, out, OPTIONS, **how)
+                assert kept(out) == before
+                refused.append(info)
+
+    train_texture(data, sphere_bundle, out, OPTIONS, on_event=another)
+    assert len(refused) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out"]
+
+
 def test_a_sheet_is_drawn_and_kept_where_wanted(
     data: Path, sphere_bundle: Bundle, tmp_path: Path
 ) -> None:
