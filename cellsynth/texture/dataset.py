@@ -305,6 +305,11 @@ def _begin_within(
             f"{source} is no data set of ours; pass --out for a set with its masks and the images"
         )
     entry = manifest.get("texture")
+    if entry and "of" not in entry:
+        raise InUseError(
+            f"{source} was made with its images, which are not replaced; texture the masks that "
+            "it was made of, or pass --out"
+        )
     ours = set(entry["of"]) if entry else set()
     for name in names:
         images = FOLDERS["images"].of(out, name)

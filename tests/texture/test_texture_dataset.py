@@ -312,6 +312,17 @@ def test_images_of_others_are_never_touched(source, presets):
         make(source, presets, overwrite=True)
 
 
+def test_images_that_came_with_their_set_are_not_replaced(source, presets, tmp_path):
+    apart = make(source, presets, "3d", out=tmp_path / "apart").out
+    before = contents(apart)
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(InUseError, match="apart was made with its images"):
+            make(apart, presets, "3d", **how)
+    assert contents(apart) == before
+    make(apart, presets, "3d", out=tmp_path / "again")
+    assert contents(tmp_path / "again" / "02") == contents(apart / "02")
+
+
 def test_a_set_that_another_run_writes_is_left_alone(source, presets):
     import fcntl
 
