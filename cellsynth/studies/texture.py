@@ -212,7 +212,7 @@ def _compare(bench: Bench[TextureSettings], *, kind: TexturedKind) -> Found:
 def _frames(root: Path, which: slice) -> list[Textured]:
     """Images and labels of some sequences of a flat set, one after another."""
     return [
-        Textured(read_labels(_image_path(sequence, t)), sequence.frame(t).astype(np.uint16))
+        Textured(read_labels(_image_path(sequence, t)), sequence.labels(t))
         for sequence in read_ctc(root)[which]
         for t in range(sequence.n_frames)
     ]

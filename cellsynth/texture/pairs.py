@@ -101,7 +101,7 @@ class PairSource:
         """
         for masks, images in zip(self.masks, self.images, strict=True):
             for t in images:
-                labels = masks.frame(t)
+                labels = masks.labels(t)
                 seen = labels[None] if labels.ndim == 2 else labels
                 areas = [
                     np.count_nonzero((seen[box] == label).any(axis=0))
@@ -382,7 +382,7 @@ def build_store(
             sequence=int(masks.name),
         )
         for t, path in images.items():
-            labels = masks.frame(t)
+            labels = masks.labels(t)
             seen = _pictured(source, masks, t, path, labels)
             appearance = described.measured(seen, size, settings.reach_um)
             frame = conditioner.frame(t, labels, appearance)
@@ -418,7 +418,7 @@ def _described(
     def frames() -> Iterator[Pictured]:
         for masks, images in zip(source.masks, source.images, strict=True):
             for t, path in images.items():
-                yield _pictured(source, masks, t, path, masks.frame(t))
+                yield _pictured(source, masks, t, path, masks.labels(t))
                 advance()
 
     try:

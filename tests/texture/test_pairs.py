@@ -219,3 +219,30 @@ def test_no_cells(data: Path) -> None:
         tifffile.imwrite(mask, np.zeros((SIDE, SIDE), np.uint16))
     with pytest.raises(InputError, match="no mask shows a cell"):
         open_pairs(data, voxel_size_um=VOXEL).cell_size_um()
+
+
+def retyped(data: Path, dtype: str, label: int = 1) -> None:
+    """All cells under one label, of another type."""
+    for path in (data / "01_GT" / "TRA").glob("*.tif"):
+        labels = (tifffile.imread(path) > 0).astype(np.int64) * label
+        tifffile.imwrite(path, labels.astype(dtype), photometric="minisblack")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+def test_masks_of_any_type(data: Path, tmp_path: Path, dtype: str) -> None:
+    retyped(data, dtype)
+    source = open_pairs(data, voxel_size_um=VOXEL)
+    assert source.cell_size_um() > 13
+    store = build_store(tmp_path / "s", source, SETTINGS)
+    assert [len(pair.cells) for pair in store.pairs] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "label"), [("int32", -1), ("int32", 2**31 - 2), ("int32", 70_000)]
+)
+def test_labels_beyond_the_format(data: Path, tmp_path: Path, dtype: str, label: int) -> None:
+    retyped(data, dtype, label)
+    source = open_pairs(data, voxel_size_um=VOXEL)
+    for use in (source.cell_size_um, lambda: build_store(tmp_path / "s", source, SETTINGS)):
+        with pytest.raises(FormatError, match=rf"man_track000.tif: label {label} is outside 1 …"):
+            use()

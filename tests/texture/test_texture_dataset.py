@@ -423,6 +423,50 @@ def test_bad_masks_are_told_in_one_line_and_leave_nothing(theirs, presets, how, 
     assert not theirs.with_name("theirs-mip").exists()
 
 
+def deep_masks(root: Path, labels: np.ndarray) -> Path:
+    """Two frames of others in 3D, with SEG, of the type that ``labels`` have."""
+    for folder, name in (("TRA", "man_track"), ("SEG", "man_seg")):
+        (root / "01_GT" / folder).mkdir(parents=True)
+        for t in range(2):
+            path = root / "01_GT" / folder / f"{name}{t:03d}.tif"
+            tifffile.imwrite(path, labels, photometric="minisblack")
+    (root / "01_GT/TRA/man_track.txt").write_text("1 0 1 0\n")
+    return root
+
+
+def box(dtype: str, label: int = 1) -> np.ndarray:
+    labels = np.zeros((4, 12, 14), dtype)
+    labels[1:3, 3:9, 4:10] = label
+    return labels
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+@pytest.mark.parametrize("mode", ["mip", "3d"])
+def test_masks_of_any_type_become_those_of_the_format(tmp_path, presets, mode, dtype):
+    root = deep_masks(tmp_path / "masks", box(dtype))
+    out = make(root, presets, mode, options=SIZED, out=tmp_path / "out").out
+    assert validate_ctc(out) == []
+    [sequence] = read_ctc(out)
+    assert sequence.frame(1).dtype == np.uint16
+    wanted = box("uint16") if mode == "3d" else box("uint16").max(axis=0)
+    np.testing.assert_array_equal(sequence.frame(1), wanted)
+    if mode == "3d":
+        assert sequence.voxel_size_um == pytest.approx(SIZED.voxel_size_um)
+        seg = tifffile.imread(out / "01_GT/SEG/man_seg001.tif")
+        np.testing.assert_array_equal(seg, wanted)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "label"), [("int32", -1), ("int32", 2**31 - 2), ("uint32", 70_000)]
+)
+@pytest.mark.parametrize("mode", ["mip", "3d"])
+def test_labels_beyond_the_format_are_named(tmp_path, presets, mode, dtype, label):
+    root = deep_masks(tmp_path / "masks", box(dtype, label))
+    with pytest.raises(FormatError, match=rf"man_track000.tif: label {label} is outside 1 … 65535"):
+        make(root, presets, mode, options=SIZED, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_invalid_masks_of_others_are_named_in_3d(tmp_path, presets):
     root = tmp_path / "bad"
     labels = np.zeros((3, 9, 9), np.uint16)
