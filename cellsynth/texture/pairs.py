@@ -372,6 +372,7 @@ def build_store(
     described = _described(source, settings, advance)
     step = _every(source, len(CONDITIONS) + len(described.names))
     size = _seen_size_um(source)
+    turn = 0
     for masks, images in zip(source.masks, source.images, strict=True):
         conditioner = Conditioner(
             source.voxel_size_um,
@@ -386,11 +387,12 @@ def build_store(
             seen = _pictured(source, masks, t, path, labels)
             appearance = described.measured(seen, size, settings.reach_um)
             frame = conditioner.frame(t, labels, appearance)
-            for pair, counts, conditions in _flat_pairs(source, frame, seen, step):
+            for pair, counts, conditions in _flat_pairs(source, frame, seen, turn % step, step):
                 with storing(folder):
                     np.save(_pair_path(folder, len(pairs), "image"), counts)
                     np.save(_pair_path(folder, len(pairs), "conditions"), conditions)
                 pairs.append(pair)
+            turn += 1
             advance()
     with storing(manifest):
         part = manifest.with_suffix(".part")
@@ -461,11 +463,12 @@ def _every(source: PairSource, conditions: int) -> int:
 
 
 def _flat_pairs(
-    source: PairSource, frame: FrameConditions, seen: Pictured, step: int
+    source: PairSource, frame: FrameConditions, seen: Pictured, first: int, step: int
 ) -> Iterator[tuple[_Pair, NDArray[Any], NDArray[np.float16]]]:
+    """From the ``first`` flat image of a frame on every ``step``-th, with its conditions."""
     name, t, image = seen.sequence, seen.frame, seen.image
     if source.mode == "mip":
-        if t % step:
+        if first:
             return
         flat = seen.labels
         shape = (flat.shape[0], flat.shape[1])
@@ -475,8 +478,8 @@ def _flat_pairs(
             frame.flat(flat).astype(np.float16),
         )
         return
-    # Slices are taken in turn, so that over the frames each depth is seen.
-    for z in range(t % step, len(image), step):
+    # Frames begin with another slice in turn, so that over them each depth is seen.
+    for z in range(first, len(image), step):
         low, high = max(0, z - 1), min(len(image), z + 2)
         slab = frame.slab(low, high)
         stacked = stack_slices(slab, 3)[z - low]

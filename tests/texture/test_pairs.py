@@ -10,6 +10,7 @@ import tifffile
 from pairs_data import SIDE, counts_of, discs, write_bright_pairs, write_pairs
 
 from cellsynth.errors import FormatError, InputError, MissingError
+from cellsynth.texture import pairs
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 
 SETTINGS = ConditionSettings(reach_um=4.0, grain_um=3.0, grain_octaves=2, seed=5)
@@ -130,6 +131,42 @@ def test_the_same_store_is_found_again_and_another_refused(data: Path, tmp_path:
             ConditionSettings(reach_um=3.0, grain_um=3.0, grain_octaves=2, seed=5),
         )
     assert len(PairStore(tmp_path / "s").pairs) == 3
+
+
+def single_frames(root: Path, depth: int | None, numbers: dict[str, list[int]]) -> Path:
+    """Sequences whose SEG holds masks of some frames only."""
+    for name, frames in numbers.items():
+        whole = write_pairs(root / name, frames=max(frames) + 1, depth=depth)
+        (root / f"{name}_GT" / "SEG").mkdir(parents=True)
+        (root / name / "01").rename(root / name / "images")
+        for t in frames:
+            mask = whole / "01_GT" / "TRA" / f"man_track{t:03d}.tif"
+            mask.rename(root / f"{name}_GT" / "SEG" / f"man_seg{t:03d}.tif")
+            (root / name / "images" / f"t{t:03d}.tif").rename(root / name / f"t{t:03d}.tif")
+    return root
+
+
+@pytest.mark.parametrize("depth", [None, 5])
+@pytest.mark.parametrize(
+    "numbers", [{f"{n:02d}": [0] for n in range(1, 13)}, {"01": [1, 3, 5, 7, 9, 11]}]
+)
+def test_where_all_pairs_are_too_many_a_share_of_them_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    depth: int | None,
+    numbers: dict[str, list[int]],
+) -> None:
+    source = open_pairs(
+        single_frames(tmp_path / "data", depth, numbers),
+        mode="3d" if depth else "mip",
+        voxel_size_um=VOXEL,
+    )
+    one = SIDE**2 * (2 * 4 * (3 if depth else 1) + 2)
+    there = source.n_frames * (depth or 1)
+    monkeypatch.setattr(pairs, "STORE_BYTES", there // 2 * one)
+    store = build_store(tmp_path / "s", source, SETTINGS)
+    assert len(store.pairs) == there // 2
+    assert len({pair.z for pair in store.pairs}) == (depth or 1)
 
 
 def test_only_the_first_frames(data: Path) -> None:
