@@ -19,6 +19,7 @@ from cellsynth.errors import BundleError, InputError, InUseError, MissingError
 from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.formats.ctc import CTCSequence, read_ctc
 from cellsynth.formats.ctc_names import FOLDERS
+from cellsynth.formats.lineage import lineage_faults, raise_first
 from cellsynth.formats.making import Made, MakerFactory, MakeSequence, Record, fill, made
 from cellsynth.formats.manifest import (
     FORMAT,
@@ -233,10 +234,13 @@ def _texturer(
 
 
 def _check_frames(sequence: CTCSequence) -> None:
+    """Refuse a missing mask, and a table that cannot be of these frames; draws go by it."""
+    folder = FOLDERS[sequence.kind].of(sequence.root, sequence.name)
     missing = sorted(set(range(sequence.n_frames)) - sequence.frame_paths.keys())
     if missing:
-        folder = FOLDERS[sequence.kind].of(sequence.root, sequence.name)
         raise InputError(f"{folder} holds no mask of frame {missing[0]}; every frame needs one")
+    tracklets = sequence.lineage.tracklets if sequence.lineage else ()
+    raise_first(f"{folder}/man_track.txt", lineage_faults(tracklets, sequence.n_frames))
 
 
 def _check_depth(sequence: CTCSequence, mode: Mode, engine: str) -> None:

@@ -399,6 +399,8 @@ def spoil(root: Path, how: str) -> None:
         tifffile.imwrite(path, labels.astype(np.uint32) + 70_000)
     elif how == "table":
         (tra / "man_track.txt").write_text("1 0 1 0\n")
+    elif how == "far end":
+        (tra / "man_track.txt").write_text("1 0 99999999999 0\n2 0 1 0\n")
 
 
 @pytest.mark.parametrize(
@@ -411,6 +413,11 @@ def spoil(root: Path, how: str) -> None:
         ("cut", FormatError, "man_track001.tif ends too early"),
         ("large label", FormatError, "man_track001.tif: label 70002 is outside 1 … 65535"),
         ("table", InputError, "01_GT frame 0: label 2 is not listed as a track"),
+        (
+            "far end",
+            InputError,
+            "01_GT/TRA/man_track.txt frame 99999999999: track 1 names frame 99",
+        ),
     ],
 )
 def test_bad_masks_are_told_in_one_line_and_leave_nothing(theirs, presets, how, error, message):
