@@ -286,7 +286,10 @@ class PairStore:
         for i, pair in enumerate(self.pairs):
             image = np.load(self._path(i, "image"), mmap_mode="r")
             found = found or Histogram(image.dtype)
-            found.add(np.asarray(image))
+            conditions = np.load(self._path(i, "conditions"), mmap_mode="r")
+            # Of a slice between its neighbours, its own mask.
+            own = len(conditions) // len(self.conditions) // 2 * len(self.conditions)
+            found.add(np.asarray(image), conditions[own] > 0)
             if pair.z < 0 and image.min() == image.max():
                 raise InputError(
                     f"{pair.sequence}/t{pair.frame:03d}.tif is constant at {image.min()}; "

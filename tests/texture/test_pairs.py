@@ -83,6 +83,19 @@ def test_3d_frames_as_projections_and_as_slices(tmp_path: Path) -> None:
     assert seen[4].any()
 
 
+@pytest.mark.parametrize("depth", [None, 5])
+def test_the_range_holds_the_brightest_of_few_cells(tmp_path: Path, depth: int | None) -> None:
+    root = write_pairs(tmp_path / "data", frames=1, depth=depth)
+    labels = np.zeros((*(depth,) * bool(depth), 300, 300), np.uint16)
+    labels[..., 9:11, 9:12] = 1
+    counts = (100 + 1900 * labels + np.arange(300) % 7).astype(np.uint16)
+    for path, array in (("01_GT/TRA/man_track000", labels), ("01/t000", counts)):
+        tifffile.imwrite(root / f"{path}.tif", array, photometric="minisblack")
+    source = open_pairs(root, mode="3d" if depth else "mip", voxel_size_um=VOXEL)
+    store = build_store(tmp_path / "s", source, SETTINGS)
+    assert 2000 < store.histogram().intensities().high < 2100
+
+
 @pytest.mark.parametrize("mode", ["mip", "3d"])
 def test_brightness_and_background_are_painted_where_they_are(tmp_path: Path, mode: str) -> None:
     root = write_bright_pairs(tmp_path / "data", depth=5)
