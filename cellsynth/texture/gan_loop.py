@@ -37,7 +37,7 @@ from cellsynth.texture.pairs import PairStore
 from cellsynth.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellsynth.training.stepping import Length, Stepping
 
-__all__ = ["GanReport", "GanTrainer", "rate_factor"]
+__all__ = ["GanReport", "GanTrainer", "least_side", "rate_factor"]
 
 # A step of the default size takes 10 to 20 % less time so, on a CPU.
 LAYOUT = torch.channels_last
@@ -324,6 +324,12 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
             for owner, part in parts.items()
             for name, tensor in part.state_dict().items()
         ]
+
+
+def least_side(spec: GeneratorSpec, recipe: TextureRecipe) -> int:
+    """Pixels that a side of an image must have: two at the coarsest scale, to be normalised by."""
+    halvings = recipe.scales - 1 + spec.enhancer  # which is trained alone on halved images first
+    return int(2**halvings + 1)
 
 
 def rate_factor(share: float, fall_share: float) -> float:

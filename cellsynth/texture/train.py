@@ -33,7 +33,7 @@ from cellsynth.presets.texture import (
 )
 from cellsynth.presets.versions import versions
 from cellsynth.texture.conditions import MEASURED
-from cellsynth.texture.gan_loop import GanReport, GanTrainer
+from cellsynth.texture.gan_loop import GanReport, GanTrainer, least_side
 from cellsynth.texture.intensities import BEND
 from cellsynth.texture.losses import Perceptual
 from cellsynth.texture.pairs import (
@@ -193,6 +193,8 @@ def train_texture(
     recipe = options.recipe.model_copy(
         update={"judged_grain": options.recipe.judged_grain or judged_grain}
     )
+    generator = options.generator or (before.generator if before else GeneratorSpec())
+    _check_sides(source, least_side(generator, recipe))
     with locked(work):
         if overwrite:
             for path in work.iterdir():
@@ -211,7 +213,7 @@ def train_texture(
             if not begun:
                 remove(work)
             raise
-        spec = _spec(source, settings, options, recipe, intensities, before, store)
+        spec = _spec(source, settings, options, recipe, intensities, generator, store)
         trainer = GanTrainer(
             spec.generator,
             recipe,
@@ -309,13 +311,22 @@ def _settings(
     return found, taught
 
 
+def _check_sides(source: PairSource, least: int) -> None:
+    for masks, images in zip(source.masks, source.images, strict=True):
+        if min(masks.shape[-2:]) < least:
+            raise InputError(
+                f"{next(iter(images.values()))} has shape {masks.shape}; this network and recipe "
+                f"need {least} pixels on a side, give one of fewer scales, or larger images"
+            )
+
+
 def _spec(
     source: PairSource,
     settings: ConditionSettings,
     options: TextureTrainOptions,
     recipe: TextureRecipe,
     intensities: Intensities,
-    before: TextureSpec | None,
+    generator: GeneratorSpec,
     store: PairStore,
 ) -> TextureSpec:
     """What the preset will say of its texture, but for the steps taken."""
@@ -329,7 +340,7 @@ def _spec(
         reach_um=settings.reach_um,
         grain_um=settings.grain_um,
         grain_octaves=settings.grain_octaves,
-        generator=options.generator or (before.generator if before else GeneratorSpec()),
+        generator=generator,
         intensities=intensities,
         brightness=store.described.brightness,
         background=store.described.background,

@@ -371,6 +371,33 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
+@pytest.mark.parametrize(
+    ("scales", "enhancer", "least"), [(1, False, 2), (2, False, 3), (4, False, 9), (2, True, 5)]
+)
+def test_images_may_be_small_but_not_too_small(
+    sphere_bundle: Bundle, tmp_path: Path, scales: int, enhancer: bool, least: int
+) -> None:
+    assert OPTIONS.generator is not None
+    options = changed(
+        length=Length(steps=1),
+        recipe=OPTIONS.recipe.model_copy(update={"scales": scales}),
+        generator=OPTIONS.generator.model_copy(update={"enhancer": enhancer}),
+        plain=True,
+    )
+    for side in (least - 1, least):
+        data = write_pairs(tmp_path / f"{side}", frames=1)
+        for path in data.rglob("*.tif"):
+            image = tifffile.imread(path)[:, 16 : 16 + side]
+            tifffile.imwrite(path, image, photometric="minisblack")
+        if side == least:
+            train_texture(data, sphere_bundle, tmp_path / "out", options)
+            continue
+        match = rf"t000\.tif has shape \(48, {side}\); .* need {least} pixels on a side"
+        with pytest.raises(InputError, match=match):
+            train_texture(data, sphere_bundle, tmp_path / "out", options)
+        assert [path.name for path in tmp_path.iterdir()] == [f"{side}"]
+
+
 def test_what_lies_there_is_not_mixed_into(
     data: Path, sphere_bundle: Bundle, tmp_path: Path
 ) -> None:
