@@ -140,9 +140,6 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
         }
         self._averaged_steps = 0
         self._frozen = False
-        begun = hashlib.sha256()
-        for _, tensor in sorted((start or {}).items()):
-            begun.update(tensor.cpu().numpy().tobytes())
         self._fingerprint = hashlib.sha256(
             json.dumps(
                 [
@@ -150,7 +147,10 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
                     recipe.model_dump(mode="json"),
                     intensities.model_dump(mode="json"),
                     [length.steps, length.budget_s, seed, data, inputs],
-                    [begun.hexdigest(), perceptual is not None],
+                    [
+                        _digest(start or {}),
+                        perceptual is not None and _digest(perceptual.state_dict()),
+                    ],
                 ]
             ).encode()
         ).hexdigest()
@@ -324,6 +324,13 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
             for owner, part in parts.items()
             for name, tensor in part.state_dict().items()
         ]
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for _, tensor in sorted(tensors.items()):
+        found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()
 
 
 def least_side(spec: GeneratorSpec, recipe: TextureRecipe) -> int:

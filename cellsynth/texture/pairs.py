@@ -7,7 +7,7 @@ made once, frame by frame, and kept on disk; a step of the training reads a few 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from cellsynth.formats.tiff_reading import read_header, read_labels, read_voxel_
 from cellsynth.presets.texture import BackgroundSpec, BrightnessSpec, Condition, Mode
 from cellsynth.texture.appearance import Described, Pictured, describe
 from cellsynth.texture.conditioner import Conditioner, FrameConditions
-from cellsynth.texture.conditions import CONDITIONS, stack_slices
+from cellsynth.texture.conditions import CONDITIONS, SAME_SIZE, stack_slices
 from cellsynth.texture.intensities import Histogram
 from cellsynth.texture.projection import project_image, project_labels
 
@@ -133,7 +133,8 @@ def open_pairs(
     Raises:
         MissingError: No masks, no images, or a frame that lacks one of the two.
         FormatError: Images that are no counts of a camera, or do not fit their masks.
-        InputError: Nothing tells the voxel size, or slices of flat frames are asked for.
+        InputError: Nothing tells the voxel size, or it differs between sequences, or slices of
+            flat frames are asked for.
     """
     masks = read_ctc(root, kind)
     named = set(sequence_names(root)) - {sequence.name for sequence in masks}
@@ -152,10 +153,7 @@ def open_pairs(
     flat = len(masks[0].shape) == 2
     if flat and mode == "3d":
         raise InputError(f"{root}: images are flat, of shape {masks[0].shape}; --mode 3d needs z")
-    first = next(iter(images[0].values()))
-    size = voxel_size_um or read_voxel_size_um(first) or masks[0].voxel_size_um
-    if size is None:
-        raise InputError(f"{root}: no file tells the size of a voxel; give --voxel-size z,y,x")
+    size = voxel_size_um or _one_size(root, masks, images)
     return PairSource(
         root=root,
         mode=mode or "mip",
@@ -164,6 +162,32 @@ def open_pairs(
         voxel_size_um=tuple(size[1:] if flat else size),
         dtype=dtype,
     )
+
+
+def _one_size(
+    root: Path, masks: Sequence[CTCSequence], images: Sequence[dict[int, Path]]
+) -> tuple[float, float, float]:
+    """The voxel size that the sequences share, as their first images tell, else their masks."""
+    firsts = [next(iter(files.values())) for files in images]
+    told = [
+        (path, size)
+        for path, sequence in zip(firsts, masks, strict=True)
+        if (size := read_voxel_size_um(path) or sequence.voxel_size_um)
+    ]
+    if not told:
+        raise InputError(f"{root}: no file tells the size of a voxel; give --voxel-size z,y,x")
+    first, one = told[0]
+    for path, size in told[1:]:
+        if not np.allclose(size, one, rtol=SAME_SIZE, atol=0):
+            raise InputError(
+                f"{path} has voxels of {_shown(size)} µm, {first} of {_shown(one)}; expected one "
+                "size, give --voxel-size z,y,x if that is wrong"
+            )
+    return one
+
+
+def _shown(size: tuple[float, float, float]) -> str:
+    return " × ".join(f"{side:.4g}" for side in size)
 
 
 def _images(sequence: CTCSequence, n_frames: int | None) -> dict[int, Path]:

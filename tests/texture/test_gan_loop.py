@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 from pairs_data import write_pairs
+from safetensors.torch import save_file
 
 from cellsynth.errors import InputError
 from cellsynth.presets.texture import GeneratorSpec, TextureRecipe
 from cellsynth.texture.gan_loop import GanReport, GanTrainer, rate_factor
+from cellsynth.texture.losses import Perceptual
 from cellsynth.texture.networks import FrozenNorm
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 from cellsynth.texture.sheet import sheet_png, write_sheet
@@ -113,6 +115,23 @@ def test_a_checkpoint_of_another_training_is_refused(store: PairStore, tmp_path:
     ):
         with pytest.raises(InputError, match="belongs to a training with other data or settings"):
             trainer(store, **changes).load(tmp_path / "c.safetensors")  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_with_another_perceptual_term_is_refused(
+    store: PairStore, tmp_path: Path
+) -> None:
+    def term(seed: int) -> Perceptual:
+        weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(seed))
+        state = {"features.0.weight": weight, "features.0.bias": torch.zeros(4)}
+        save_file(state, tmp_path / "vgg.safetensors")
+        return Perceptual(tmp_path / "vgg.safetensors")
+
+    path = tmp_path / "c.safetensors"
+    trainer(store, perceptual=term(0)).save(path)
+    trainer(store, perceptual=term(0)).load(path)
+    for other in (term(1), None):
+        with pytest.raises(InputError, match="belongs to a training with other data or settings"):
+            trainer(store, perceptual=other).load(path)
 
 
 def test_statistics_are_frozen_for_the_last_part(store: PairStore) -> None:

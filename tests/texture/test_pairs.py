@@ -10,6 +10,7 @@ import tifffile
 from pairs_data import SIDE, counts_of, discs, write_bright_pairs, write_pairs
 
 from cellsynth.errors import FormatError, InputError, MissingError
+from cellsynth.formats.image_tiff import write_image
 from cellsynth.texture import pairs
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 
@@ -250,6 +251,25 @@ def test_colour(data: Path) -> None:
 
 def test_a_voxel_size_must_come_from_somewhere(data: Path) -> None:
     refused(data, InputError, "no file tells the size of a voxel", voxel_size_um=None)
+
+
+def test_sequences_have_one_voxel_size(tmp_path: Path) -> None:
+    def written(*sizes: float) -> Path:
+        root = tmp_path / "-".join(map(str, sizes))
+        for n, size in enumerate(sizes, start=1):
+            masks, images = root / f"{n:02d}_GT" / "TRA", root / f"{n:02d}"
+            masks.mkdir(parents=True)
+            images.mkdir()
+            tifffile.imwrite(masks / "man_track000.tif", discs(0), photometric="minisblack")
+            (masks / "man_track.txt").write_text("1 0 0 0\n2 0 0 0\n")
+            write_image(images / "t000.tif", counts_of(discs(0), n), voxel_size_um=(size, size))
+        return root
+
+    assert open_pairs(written(0.5, 0.501)).voxel_size_um == pytest.approx((0.5, 0.5))
+    two = written(0.5, 0.5, 0.1)
+    match = r"03/t000\.tif has voxels of 1 × 0\.1 × 0\.1 µm, .*01/t000\.tif of 1 × 0\.5 × 0\.5; "
+    refused(two, InputError, match, voxel_size_um=None)
+    assert open_pairs(two, voxel_size_um=VOXEL).voxel_size_um == (1.0, 1.0)
 
 
 def test_slices_of_flat_frames(data: Path) -> None:
