@@ -63,7 +63,8 @@ def texture_folder(source: Path, mode: Mode) -> Path:
     if mode == "3d":
         return source
     whole = source.resolve()
-    return source.with_name(f"{whole.name}-mip") if source.name else Path(f"{whole}-mip")
+    named = source.name not in {"", ".."}
+    return source.with_name(f"{whole.name}-mip") if named else Path(f"{whole}-mip")
 
 
 def texture_dataset(
@@ -142,6 +143,9 @@ def texture_dataset(
     notify = on_event or (lambda _: None)
 
     def make(todo: list[int]) -> Made:
+        for i in sorted(set(range(len(sequences))) - set(todo)):
+            for _ in range(sequences[i].n_frames):
+                notify(TextureEvent("frame", i))
         n = max(1, min(workers or default, len(todo)))
         factory: MakerFactory = partial(_texturer, job, look, device)
         with one_thread_each():

@@ -33,7 +33,7 @@ class TextureOptions:
 
 @dataclass(frozen=True)
 class TextureEvent:
-    """Progress: a ``frame`` was made, or a ``sequence`` is in place."""
+    """Progress: a ``frame`` was made, now or before a resume, or a ``sequence`` is in place."""
 
     kind: Literal["frame", "sequence"]
     sequence: int

@@ -229,7 +229,8 @@ def train_texture(
             else {name: torch.from_numpy(t) for name, t in bundle.texture_tensors().items()},
             perceptual=perceptual,
         )
-        _train(trainer, work, notify)
+        own = len(spec.conditions) * (spec.slices // 2)
+        _train(trainer, work, own, notify)
         training = spec.training.model_copy(
             update={"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
         )
@@ -362,7 +363,10 @@ def _spec(
     )
 
 
-def _train(trainer: GanTrainer, work: Path, notify: Callable[[TrainTextureEvent], None]) -> None:
+def _train(
+    trainer: GanTrainer, work: Path, own: int, notify: Callable[[TrainTextureEvent], None]
+) -> None:
+    """Train to the end; ``own`` is the channel where the conditions of the slice itself begin."""
     checkpoint = work / CHECKPOINT
     if checkpoint.is_file():
         trainer.load(checkpoint)
@@ -372,18 +376,18 @@ def _train(trainer: GanTrainer, work: Path, notify: Callable[[TrainTextureEvent]
         nonlocal next_sheet
         if report.seconds > next_sheet or report.share >= 1:
             next_sheet = report.seconds + SHEET_S
-            _draw_sheet(trainer, work / SHEET)
+            _draw_sheet(trainer, work / SHEET, own)
         notify(TrainTextureEvent("train", report.share, 1.0, report))
 
     trainer.run(checkpoint, on_step)
 
 
 @torch.no_grad()
-def _draw_sheet(trainer: GanTrainer, path: Path) -> None:
+def _draw_sheet(trainer: GanTrainer, path: Path, own: int) -> None:
     generator = trainer.averaged()
     rows = []
     for i in range(EXAMPLES):
         conditions, real = trainer.example(i)
         made = generator(conditions)
-        rows.append(tuple(x[0].cpu().numpy() for x in (conditions, real[0], made[0])))
+        rows.append(tuple(x[0].cpu().numpy() for x in (conditions[:, own:], real[0], made[0])))
     write_sheet(path, [(seen, real, made) for seen, real, made in rows])

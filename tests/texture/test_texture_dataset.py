@@ -240,6 +240,20 @@ def test_killed_and_resumed_it_ends_the_same(source, presets, mode, tmp_path):
     assert contents(killed) == contents(out)
 
 
+@pytest.mark.parametrize("mode", ["mip", "3d"])
+def test_frames_made_before_a_resume_count_as_made(source, presets, mode):
+    def stop(event: TextureEvent) -> None:
+        if event.kind == "sequence":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(source, presets, mode, on_event=stop)
+    events: list[TextureEvent] = []
+    assert make(source, presets, mode, resume=True, on_event=events.append).made == 2
+    assert [e.sequence for e in events if e.kind == "frame"] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [e.sequence for e in events if e.kind == "sequence"] == [1, 2]
+
+
 @pytest.mark.parametrize("gone", ["01", "01_GT", "in the manifest only", "left over"])
 def test_whatever_a_crash_left_is_mended(source, presets, gone):
     out = make(source, presets).out
@@ -558,6 +572,8 @@ def test_folders_have_names(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert texture_folder(Path(), "mip") == tmp_path / "here-mip"
+    assert texture_folder(Path(".."), "mip") == tmp_path.with_name(f"{tmp_path.name}-mip")
+    assert texture_folder(Path("a/.."), "mip") == tmp_path / "here-mip"
 
 
 def test_the_settings_are_those_of_the_spec():

@@ -24,6 +24,7 @@ from cellsynth.errors import (
 from cellsynth.formats.manifest import FORMAT
 from cellsynth.presets.bundle import Bundle, read_bundle
 from cellsynth.presets.texture import GeneratorSpec, TextureRecipe
+from cellsynth.texture import train
 from cellsynth.texture.conditions import CONDITIONS
 from cellsynth.texture.networks import load_generator
 from cellsynth.texture.train import (
@@ -180,6 +181,18 @@ def test_a_sheet_is_drawn_and_kept_where_wanted(
     work = work_folder(tmp_path / "out")
     assert (work / "sheet.png").read_bytes()[:4] == b"\x89PNG"
     assert not list(work.glob("*.part"))
+
+
+def test_the_sheet_shows_the_mask_of_the_slice_itself(
+    sphere_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(train, "write_sheet", lambda _, rows: seen.extend(rows))
+    data = write_pairs(tmp_path / "data", frames=1, depth=4, dtype="uint8")
+    train_texture(data, sphere_bundle, tmp_path / "out", changed(mode="3d", length=Length(steps=1)))
+    assert len(seen) == train.EXAMPLES
+    for conditions, real, _ in seen:
+        np.testing.assert_array_equal(conditions[0] > 0, real > 0)
 
 
 def test_a_texture_is_trained_on(data: Path, sphere_bundle: Bundle, tmp_path: Path) -> None:
