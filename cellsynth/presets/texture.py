@@ -15,6 +15,7 @@ __all__ = [
     "Condition",
     "GeneratorSpec",
     "Intensities",
+    "Mode",
     "TextureRecipe",
     "TextureSpec",
     "TextureTraining",

@@ -23,8 +23,8 @@ from scipy.signal import lfilter
 from cellsynth.errors import InputError
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.presets.texture import BrightnessSpec
+from cellsynth.shapes.cell_mask import label_boxes
 from cellsynth.texture.draws import even_normal
-from cellsynth.texture.grain import label_boxes
 
 __all__ = [
     "BrightnessDraw",

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cellsynth.presets.texture import Mode
+
 __all__ = ["Engine", "Mode", "TextureEvent", "TextureOptions"]
 
-Mode = Literal["mip", "3d"]
 Engine = Literal["gan", "optics"]
 
 

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from cellsynth.errors import FormatError, InputError, MissingError
 from cellsynth.formats.ctc import CTCSequence, read_ctc
@@ -22,6 +21,7 @@ from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
 from cellsynth.formats.storage import storing
 from cellsynth.formats.tiff_reading import read_header, read_labels, read_voxel_size_um
 from cellsynth.presets.texture import BackgroundSpec, BrightnessSpec, Condition, Mode
+from cellsynth.shapes.cell_mask import label_boxes
 from cellsynth.texture.appearance import Described, Pictured, describe
 from cellsynth.texture.conditioner import Conditioner, FrameConditions
 from cellsynth.texture.conditions import CONDITIONS, SAME_SIZE, stack_slices
@@ -105,8 +105,7 @@ class PairSource:
                 seen = labels[None] if labels.ndim == 2 else labels
                 areas = [
                     np.count_nonzero((seen[box] == label).any(axis=0))
-                    for label, box in enumerate(find_objects(seen), start=1)
-                    if box is not None
+                    for label, box in label_boxes(seen)
                 ]
                 if areas:
                     return float(2 * np.sqrt(np.median(areas) / np.pi) * self.pixel_size_um)
@@ -519,8 +518,7 @@ def _centres(labels: NDArray[Any]) -> list[tuple[int, int]]:
     """The middle of each cell's box, in whole pixels."""
     return [
         ((box[0].start + box[0].stop) // 2, (box[1].start + box[1].stop) // 2)
-        for box in find_objects(labels)
-        if box is not None
+        for _, box in label_boxes(labels)
     ]
 
 
