@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cellsynth.presets.models import Strategy
+from cellsynth.presets.texture import Mode
 
 __all__ = [
     "EvaluateFlags",
@@ -147,7 +148,7 @@ class StudyFlags(_Flags):
 class TextureFlags(_Flags):
     """What ``texture`` was asked for."""
 
-    mode: Literal["mip", "3d"] | None
+    mode: Mode | None
     engine: Literal["gan", "optics"]
     voxel_size: Triple | None
     seed: Seed
@@ -157,7 +158,7 @@ class TextureFlags(_Flags):
 class TrainTextureFlags(_Flags):
     """What ``train-texture`` was asked for."""
 
-    mode: Literal["mip", "3d"] | None
+    mode: Mode | None
     steps: int | None = Field(ge=1)
     crop: int | None = Field(ge=32, le=4096)
     batch: int | None = Field(ge=1, le=256)

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from cellsynth.errors import InputError, ShapeError
 from cellsynth.evaluation.scattering import frechet_distance, scattering_features
+from cellsynth.shapes.cell_mask import label_boxes
 
 __all__ = ["MEASURES", "TextureSample", "Textured", "distances", "sample_textures"]
 
@@ -103,9 +103,7 @@ def sample_textures(images: Sequence[Textured], *, patch: int = PATCH) -> Textur
         inside.append(counts[mask])
         outside.append(counts[~mask])
         noise = max(float(background.std()), 1e-9)
-        for label, box in enumerate(find_objects(one.labels), start=1):
-            if box is None:
-                continue
+        for label, box in label_boxes(one.labels):
             mine = one.labels[box] == label
             level = float(counts[box][mine].astype(np.float64).mean())
             contrasts.append((level - float(background.mean())) / noise)

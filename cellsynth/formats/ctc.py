@@ -23,6 +23,7 @@ from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.storage import link_or_copy, storing
 from cellsynth.formats.tiff_reading import (
     FrameHeader,
+    as_uint16,
     read_cropped,
     read_frame_interval_s,
     read_header,
@@ -87,6 +88,14 @@ class CTCSequence:
         if labels.shape != self.shape:
             raise FormatError(f"{self.frame_paths[t]} has shape {labels.shape}, not {self.shape}")
         return labels
+
+    def labels(self, t: int) -> NDArray[np.uint16]:
+        """As :meth:`frame`, always uint16.
+
+        Raises:
+            MissingError, FormatError: As there; or a label outside 0 … 65535.
+        """
+        return as_uint16(self.frame(t), self.frame_paths[t])
 
     def cropped(self, t: int) -> tuple[NDArray[Any], tuple[int, ...]]:
         """The part of frame ``t`` with labels, and where it begins, ``(z, y, x)``.

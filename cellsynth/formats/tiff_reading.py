@@ -28,9 +28,11 @@ from cellsynth.errors import (
     MissingError,
     StorageError,
 )
+from cellsynth.formats.lineage import MAX_LABEL
 
 __all__ = [
     "FrameHeader",
+    "as_uint16",
     "check_pixels",
     "distinct_labels",
     "read_cropped",
@@ -101,6 +103,21 @@ def read_labels(path: StrPath) -> NDArray[Any]:
         # One thread: callers that want more read several frames at a time.
         labels: NDArray[Any] = series.asarray(maxworkers=1)
         return labels.reshape(header.shape)
+
+
+def as_uint16(labels: NDArray[Any], path: StrPath) -> NDArray[np.uint16]:
+    """Labels read from ``path`` as the format has them, whatever type its author took.
+
+    Raises:
+        FormatError: A label outside 0 … 65535.
+    """
+    if labels.dtype != np.uint16 and labels.size:
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high > MAX_LABEL:
+            raise FormatError(
+                f"{os.fspath(path)}: label {low if low < 0 else high} is outside 1 … {MAX_LABEL}"
+            )
+    return labels.astype(np.uint16, copy=False)
 
 
 def read_planes(path: StrPath) -> Iterator[NDArray[Any]]:

@@ -15,6 +15,7 @@ __all__ = [
     "Condition",
     "GeneratorSpec",
     "Intensities",
+    "Mode",
     "TextureRecipe",
     "TextureSpec",
     "TextureTraining",
@@ -185,6 +186,16 @@ class TextureRecipe(StrictModel):
         0.3, ge=0, lt=1, description="First share of the training, without the enhancer"
     )
     average: float = Field(0.998, ge=0, lt=1, description="Decay per step of the averaged weights")
+
+    @model_validator(mode="after")
+    def _enhancer_is_measured(self) -> TextureRecipe:
+        # Its normalisation has to see images before it is frozen.
+        if self.coarse_share + self.frozen_share >= 1:
+            raise ValueError(
+                f"coarse_share must be below 1 - frozen_share = {1 - self.frozen_share:g}, "
+                f"got {self.coarse_share:g}"
+            )
+        return self
 
 
 class TextureTraining(StrictModel):

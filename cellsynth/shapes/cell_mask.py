@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from cellsynth.geometry import Index, Triple, as_index
 
-__all__ = ["CellMask", "bounding_box", "box_at", "cut_out", "labelled_masks", "mean_position"]
+__all__ = [
+    "CellMask",
+    "bounding_box",
+    "box_at",
+    "cut_out",
+    "label_boxes",
+    "labelled_masks",
+    "mean_position",
+]
 
 # Above this, labels are numbered anew before their boxes are looked up by number.
 _MAX_LABEL = 65535
@@ -93,25 +101,34 @@ def labelled_masks(
 
     Labels are whole numbers of any size, or true and false; 0 is background.
     """
-    from scipy import ndimage
-
     box = bounding_box(labels != 0)
     if box is None:
         return
     numbers = labels[box]
     names: NDArray[Any] | None = None
-    if numbers.dtype == bool:
-        numbers = numbers.view(np.uint8)
-    elif numbers.max() > _MAX_LABEL:
+    if numbers.max() > _MAX_LABEL:
         names, found = np.unique(np.append(0, numbers), return_inverse=True)
         numbers = found[1:].reshape(numbers.shape)
-    for number, inner in enumerate(ndimage.find_objects(numbers), 1):
-        if inner is not None:
-            z, y, x = (
-                slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, inner, strict=True)
-            )
-            label = number if names is None else int(names[number])
-            yield label, numbers[inner] == number, (z, y, x)
+    for number, inner in label_boxes(numbers):
+        z, y, x = (
+            slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, inner, strict=True)
+        )
+        label = number if names is None else int(names[number])
+        yield label, numbers[inner] == number, (z, y, x)
+
+
+def label_boxes(labels: NDArray[Any]) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Every label with the smallest box around it, in ascending order.
+
+    Labels are whole numbers of any number of axes, or true and false; 0 is background. Time and
+    memory grow with the largest label.
+    """
+    from scipy import ndimage
+
+    numbers = labels.view(np.uint8) if labels.dtype == bool else labels
+    for label, box in enumerate(ndimage.find_objects(numbers), start=1):
+        if box is not None:
+            yield label, box
 
 
 def box_at(offset: Any, shape: Any) -> tuple[slice, slice, slice]:

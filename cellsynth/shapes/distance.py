@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from cellsynth.errors import InputError, ShapeError
 from cellsynth.geometry import Triple
-from cellsynth.shapes.cell_mask import bounding_box
+from cellsynth.shapes.cell_mask import bounding_box, label_boxes
 
 __all__ = ["label_distance", "signed_distance"]
 
@@ -121,12 +120,11 @@ def label_distance(
     z, y, x = (*(1.0,) * (3 - labels.ndim), *voxel_size_um)
     step, cap = (z, y, x), limit_um**2
     distance = _squared_distance_to(volume > 0, step, cap)
-    for label, tight in enumerate(find_objects(volume), start=1):
-        if tight is not None:
-            box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in tight)
-            inside = volume[box] == label
-            depth = _squared_distance_to(~inside, step, cap)
-            np.copyto(distance[box], -depth, where=inside)
+    for label, tight in label_boxes(volume):
+        box = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in tight)
+        inside = volume[box] == label
+        depth = _squared_distance_to(~inside, step, cap)
+        np.copyto(distance[box], -depth, where=inside)
     root = np.sqrt(np.abs(distance))
     return np.copysign(root, distance).reshape(labels.shape)
 

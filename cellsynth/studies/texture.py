@@ -39,7 +39,8 @@ from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.trained_presets import trained_preset
 from cellsynth.texture.dataset import texture_dataset
-from cellsynth.texture.options import TextureEvent, TextureOptions
+from cellsynth.texture.options import Mode, TextureEvent, TextureOptions
+from cellsynth.texture.profiles import profile_for
 from cellsynth.texture.train import (
     TextureTrainOptions,
     TrainTextureEvent,
@@ -108,8 +109,15 @@ def _bundle(bench: Bench[TextureSettings], kind: TexturedKind) -> Bundle:
     out = bench.folder / "textured" / kind.kind
     if out.is_dir():
         return read_bundle(out)
-    pairs = _imaged(bench, bundle, kind, "pairs", bench.seed + TRAINED, bench.settings.sequences)
-    options = TextureTrainOptions(length=Length(steps=kind.texture_steps), seed=bench.seed)
+    # Of flat masks nobody knows the grain; projected are stacks whose planes are the microscope's.
+    z, y, x = kind.voxel_size_um
+    z = max(z, profile_for(bundle.preset.name).optics.z_step_um)
+    stacks = kind.model_copy(update={"voxel_size_um": (z, y, x)})
+    n, seed = bench.settings.sequences, bench.seed + TRAINED
+    pairs = _imaged(bench, bundle, stacks, "pairs", seed, n, mode="3d")
+    options = TextureTrainOptions(
+        length=Length(steps=kind.texture_steps), mode="mip", seed=bench.seed
+    )
 
     def told(event: TrainTextureEvent) -> None:
         bench.tell(f"texture: {event.stage}", event.done, event.total, "")
@@ -127,8 +135,9 @@ def _imaged(
     name: str,
     seed: int,
     count: int,
+    mode: Mode = "mip",
 ) -> Path:
-    """Projections of drawn cells as the microscope takes them; made once and kept."""
+    """Drawn cells as the microscope sees them; made once and kept."""
     masks, out = (bench.folder / f"{kind.kind}-{name}{end}" for end in ("-masks", ""))
     frames = bench.settings.frames
     grid = Grid.from_voxel_size(kind.voxel_size_um, bundle.preset.scale.half_extent_um)
@@ -141,7 +150,7 @@ def _imaged(
         resume=masks.exists(),
         on_event=_counted(bench, "rendering", count * frames),
     )
-    _texture(bench, bundle, masks, out, TextureOptions(mode="mip", engine="optics", seed=seed))
+    _texture(bench, bundle, masks, out, TextureOptions(mode=mode, engine="optics", seed=seed))
     return out
 
 
@@ -203,7 +212,7 @@ def _compare(bench: Bench[TextureSettings], *, kind: TexturedKind) -> Found:
 def _frames(root: Path, which: slice) -> list[Textured]:
     """Images and labels of some sequences of a flat set, one after another."""
     return [
-        Textured(read_labels(_image_path(sequence, t)), sequence.frame(t).astype(np.uint16))
+        Textured(read_labels(_image_path(sequence, t)), sequence.labels(t))
         for sequence in read_ctc(root)[which]
         for t in range(sequence.n_frames)
     ]

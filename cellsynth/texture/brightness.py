@@ -23,8 +23,8 @@ from scipy.signal import lfilter
 from cellsynth.errors import InputError
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.presets.texture import BrightnessSpec
+from cellsynth.shapes.cell_mask import label_boxes
 from cellsynth.texture.draws import even_normal
-from cellsynth.texture.grain import label_boxes
 
 __all__ = [
     "BrightnessDraw",
@@ -38,6 +38,8 @@ __all__ = [
 COURSE = 6  # frames before and after a division in which a course is told
 DIVISIONS = 3  # that a course is measured on, at least
 ENOUGH = 10  # cells and frames for each slope, at least
+SURE = 3.0  # standard errors that a slope must exceed
+STEEPEST = 10.0  # that a preset can hold
 LAGS = 15  # frames over which change is compared, at most
 FAINT = 0.01  # of the median cell: what is no brighter has no logarithm worth the name
 MEASURED = 0.9  # share of cells that must be brighter than that
@@ -149,9 +151,7 @@ def fit_brightness(
     centred = columns - columns.mean(axis=0)
     used = np.ptp(columns, axis=0) > 0
     used[:2] &= len(logs) >= ENOUGH * (2 + course.shape[1])
-    slopes = np.zeros(columns.shape[1])
-    if used.any():
-        slopes[used] = np.linalg.lstsq(centred[:, used], logs - mean, rcond=1e-8)[0]
+    slopes = _slopes(centred, logs - mean, used, lights)
     left = logs - mean - centred @ slopes
     course_means = columns[:, 2:].mean(axis=0)
     varied = _variances(lights, times, left)
@@ -162,7 +162,7 @@ def fit_brightness(
         highest=float(min(z.max(), FAR)),
         level=float(mean - course_means @ slopes[2:]),
         size=float(sizes.mean()),
-        size_slope=float(np.clip(slopes[0], -10, 10)),
+        size_slope=float(slopes[0]),
         middle=float(frames.mean()),
         trend=float(slopes[1]),
         before=tuple(slopes[2:][: course.shape[1] // 2].tolist()),
@@ -291,6 +291,47 @@ def _course_columns(
         if since is not None and since < COURSE:
             columns[row, COURSE + since] = 1
     return columns
+
+
+def _slopes(
+    centred: NDArray[np.float64],
+    logs: NDArray[np.float64],
+    used: NDArray[np.bool_],
+    lights: Sequence[CellLight],
+) -> NDArray[np.float64]:
+    """Least squares on the columns that are used; 0 on the others.
+
+    Of the first two, size and frame, one that the data do not bear is left out, and the others are
+    fitted anew: what is drawn goes beyond the sizes and frames that were seen. One is borne where
+    it exceeds its standard error thrice, be it that of independent values or that of independent
+    sequences (of a single sequence: cells), whichever is larger (White 1980, Liang and Zeger 1986).
+    """
+    used = used.copy()
+    owners = [x.sequence for x in lights]
+    if len(set(owners)) == 1:
+        owners = [str(x.label) for x in lights]
+    groups = np.unique(owners, return_inverse=True)[1]
+    while True:
+        slopes = np.zeros(len(used))
+        if not used.any():
+            return slopes
+        x = centred[:, used]
+        inverse = np.linalg.pinv(x.T @ x, rcond=1e-12, hermitian=True)
+        slopes[used] = np.linalg.lstsq(x, logs, rcond=1e-8)[0]
+        left = logs - centred @ slopes
+        variance = np.diag(inverse) * (left**2).mean()
+        n = groups.max() + 1
+        if n > 1:
+            # (n, columns): what each group pulls.
+            pulls = np.stack([np.bincount(groups, c * left, n) for c in x.T], axis=1) @ inverse
+            variance = np.maximum(variance, (pulls**2).sum(axis=0) * n / (n - 1))
+        sure = np.zeros(len(used))
+        sure[used] = np.abs(slopes[used]) / np.maximum(np.sqrt(variance), 1e-300)
+        sure[np.abs(slopes) > STEEPEST] = 0
+        weakest = min((i for i in (0, 1) if used[i]), key=lambda i: float(sure[i]), default=None)
+        if weakest is None or sure[weakest] > SURE:
+            return slopes
+        used[weakest] = False
 
 
 def _variances(

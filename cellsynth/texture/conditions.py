@@ -7,15 +7,16 @@ made there back to the masks' own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from cellsynth.errors import ShapeError
 from cellsynth.presets.texture import Condition
+from cellsynth.shapes.cell_mask import label_boxes
 from cellsynth.shapes.distance import label_distance
 
 __all__ = [
@@ -197,6 +198,8 @@ def resample_image(
         moved = np.moveaxis(found, axis, 0)
         if count < n:
             edges = np.append(places, wanted.stop) * (n / count)
+            first, last = int(edges[0]), math.ceil(edges[-1])
+            moved, edges = moved[first:last], edges - first
             total = np.concatenate([np.zeros_like(moved[:1]), moved.cumsum(axis=0, dtype="f8")])
             moved = np.diff(_at(total, edges), axis=0) * (count / n)
         else:
@@ -222,9 +225,7 @@ def standardise(grain: NDArray[np.float32], labels: NDArray[Any]) -> NDArray[np.
     Projected grain has neither, since the largest of many values is larger the thicker a cell is.
     """
     found = np.zeros(grain.shape, np.float32)
-    for label, box in enumerate(find_objects(labels), start=1):
-        if box is None:
-            continue
+    for label, box in label_boxes(labels):
         inside = labels[box] == label
         values = grain[box][inside].astype(np.float64)
         spread = values.std()

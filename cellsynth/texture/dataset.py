@@ -19,6 +19,7 @@ from cellsynth.errors import BundleError, InputError, InUseError, MissingError
 from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.formats.ctc import CTCSequence, read_ctc
 from cellsynth.formats.ctc_names import FOLDERS
+from cellsynth.formats.lineage import lineage_faults, raise_first
 from cellsynth.formats.making import Made, MakerFactory, MakeSequence, Record, fill, made
 from cellsynth.formats.manifest import (
     FORMAT,
@@ -62,7 +63,8 @@ def texture_folder(source: Path, mode: Mode) -> Path:
     if mode == "3d":
         return source
     whole = source.resolve()
-    return source.with_name(f"{whole.name}-mip") if source.name else Path(f"{whole}-mip")
+    named = source.name not in {"", ".."}
+    return source.with_name(f"{whole.name}-mip") if named else Path(f"{whole}-mip")
 
 
 def texture_dataset(
@@ -107,11 +109,8 @@ def texture_dataset(
         _check_frames(sequence)
     look, engine_said = _look(options, bundle)
     mode = options.mode or look.mode or "mip"
-    if mode == "3d" and len(sequences[0].shape) == 2:
-        raise InputError(
-            f"{source}: its masks are flat, {sequences[0].shape}; --mode 3d needs (z, y, x), "
-            "give --mode mip"
-        )
+    for sequence in sequences:
+        _check_depth(sequence, mode, options.engine)
     if look.mode not in (None, mode):
         raise InputError(
             f"{look.name} is of mode {look.mode}, not {mode}; give --mode {look.mode}, "
@@ -144,6 +143,9 @@ def texture_dataset(
     notify = on_event or (lambda _: None)
 
     def make(todo: list[int]) -> Made:
+        for i in sorted(set(range(len(sequences))) - set(todo)):
+            for _ in range(sequences[i].n_frames):
+                notify(TextureEvent("frame", i))
         n = max(1, min(workers or default, len(todo)))
         factory: MakerFactory = partial(_texturer, job, look, device)
         with one_thread_each():
@@ -236,10 +238,28 @@ def _texturer(
 
 
 def _check_frames(sequence: CTCSequence) -> None:
+    """Refuse a missing mask, and a table that cannot be of these frames; draws go by it."""
+    folder = FOLDERS[sequence.kind].of(sequence.root, sequence.name)
     missing = sorted(set(range(sequence.n_frames)) - sequence.frame_paths.keys())
     if missing:
-        folder = FOLDERS[sequence.kind].of(sequence.root, sequence.name)
         raise InputError(f"{folder} holds no mask of frame {missing[0]}; every frame needs one")
+    tracklets = sequence.lineage.tracklets if sequence.lineage else ()
+    raise_first(f"{folder}/man_track.txt", lineage_faults(tracklets, sequence.n_frames))
+
+
+def _check_depth(sequence: CTCSequence, mode: Mode, engine: str) -> None:
+    """Refuse flat masks where they will not do; what is out of focus is not in them either."""
+    if len(sequence.shape) == 3:
+        return
+    where = FOLDERS[sequence.kind].of(sequence.root, sequence.name)
+    flat = f"{where}: its masks are flat, {sequence.shape}"
+    if engine == "optics":
+        raise InputError(
+            f"{flat}; --engine optics needs (z, y, x), "
+            "give --engine gan with a texture trained on flat images"
+        )
+    if mode == "3d":
+        raise InputError(f"{flat}; --mode 3d needs (z, y, x), give --mode mip")
 
 
 def _voxel_size(sequence: CTCSequence, options: TextureOptions) -> tuple[float, float, float]:
@@ -293,6 +313,11 @@ def _begin_within(
             f"{source} is no data set of ours; pass --out for a set with its masks and the images"
         )
     entry = manifest.get("texture")
+    if entry and "of" not in entry:
+        raise InUseError(
+            f"{source} was made with its images, which are not replaced; texture the masks that "
+            "it was made of, or pass --out"
+        )
     ours = set(entry["of"]) if entry else set()
     for name in names:
         images = FOLDERS["images"].of(out, name)

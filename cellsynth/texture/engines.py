@@ -8,7 +8,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.errors import InputError
 from cellsynth.formats.lineage import Lineage
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.texture import TextureSpec
@@ -197,16 +196,7 @@ class OpticsEngine:
         self._microscope = Microscope(profile)
 
     def begin(self, movie: Movie) -> Camera:
-        """As :meth:`Engine.begin`.
-
-        Raises:
-            InputError: The masks are flat, and what is out of focus is not in them.
-        """
-        if len(movie.voxel_size_um) != 3:
-            raise InputError(
-                "--engine optics needs masks (z, y, x), got flat ones; "
-                "give --engine gan with a texture trained on flat images"
-            )
+        """As :meth:`Engine.begin`; masks must be ``(z, y, x)``."""
         return _OpticsCamera(self._microscope, movie)
 
 

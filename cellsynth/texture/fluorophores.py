@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from cellsynth.texture.grain import cell_grain, label_boxes
+from cellsynth.shapes.cell_mask import label_boxes
+from cellsynth.texture.grain import cell_grain
 from cellsynth.texture.poses import CellPose
 from cellsynth.texture.profiles import Actin, Chromatin
 

@@ -37,7 +37,7 @@ from cellsynth.texture.pairs import PairStore
 from cellsynth.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from cellsynth.training.stepping import Length, Stepping
 
-__all__ = ["GanReport", "GanTrainer", "rate_factor"]
+__all__ = ["GanReport", "GanTrainer", "least_side", "rate_factor"]
 
 # A step of the default size takes 10 to 20 % less time so, on a CPU.
 LAYOUT = torch.channels_last
@@ -140,9 +140,6 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
         }
         self._averaged_steps = 0
         self._frozen = False
-        begun = hashlib.sha256()
-        for _, tensor in sorted((start or {}).items()):
-            begun.update(tensor.cpu().numpy().tobytes())
         self._fingerprint = hashlib.sha256(
             json.dumps(
                 [
@@ -150,7 +147,10 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
                     recipe.model_dump(mode="json"),
                     intensities.model_dump(mode="json"),
                     [length.steps, length.budget_s, seed, data, inputs],
-                    [begun.hexdigest(), perceptual is not None],
+                    [
+                        _digest(start or {}),
+                        perceptual is not None and _digest(perceptual.state_dict()),
+                    ],
                 ]
             ).encode()
         ).hexdigest()
@@ -208,6 +208,8 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
     def _step(self) -> Mapping[str, float]:
         recipe = self.recipe
         self._enter_phase()
+        # Until they are frozen, a pass of the generator changes its averages.
+        self._whole = self._frozen
         rng = np.random.default_rng([self.seed, self.step])
         # The first step's crops have cells: what normalisation sees first, it goes by.
         cell_share = recipe.cell_share if self.step else 1.0
@@ -292,13 +294,14 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
         share = self.share
         due = self._fine_tuning or share >= 1 - self.recipe.frozen_share
         if due and not self._frozen:
-            self._frozen = True
             freeze_norms(self.generator)
             # What was averaged so far belongs to another operator. To Adam too: biases that
             # normalisation took out again had hardly a gradient, and would now leap.
             self._optimisers["generator"].state.clear()
             self._averaged_steps = 0
             self._average.load_state_dict(self.generator.state_dict())
+            # Last: entered anew after Ctrl-C in between, it does the same.
+            self._frozen = True
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -321,6 +324,19 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
             for owner, part in parts.items()
             for name, tensor in part.state_dict().items()
         ]
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    found = hashlib.sha256()
+    for _, tensor in sorted(tensors.items()):
+        found.update(tensor.cpu().numpy().tobytes())
+    return found.hexdigest()
+
+
+def least_side(spec: GeneratorSpec, recipe: TextureRecipe) -> int:
+    """Pixels that a side of an image must have: two at the coarsest scale, to be normalised by."""
+    halvings = recipe.scales - 1 + spec.enhancer  # which is trained alone on halved images first
+    return int(2**halvings + 1)
 
 
 def rate_factor(share: float, fall_share: float) -> float:

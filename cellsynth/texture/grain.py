@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cellsynth.errors import InputError
+from cellsynth.shapes.cell_mask import label_boxes
 from cellsynth.texture.poses import CellPose
 
-__all__ = ["SPACINGS_PER_FEATURE", "Grain", "cell_grain", "label_boxes"]
+__all__ = ["SPACINGS_PER_FEATURE", "Grain", "cell_grain"]
 
 # Autocorrelation of a cubic B-spline on a lattice of independent values is the B-spline of degree
 # 7: 151/315 at 0, half of that at 0.9901 lattice spacings.
@@ -134,12 +135,6 @@ def cell_grain(
                 xyz[:, 2] = pose.centre_um[0]
             values[box][index] = grain(pose.own_points(xyz), feature_um, octaves=octaves)
     return values
-
-
-def label_boxes(labels: NDArray[Any]) -> list[tuple[int, tuple[slice, ...]]]:
-    """Every label with the smallest box around it, in ascending order."""
-    boxes = ndimage.find_objects(labels.astype(np.int32, copy=False))
-    return [(label, box) for label, box in enumerate(boxes, start=1) if box is not None]
 
 
 def _spline(position: NDArray[np.float64], state: NDArray[np.uint64]) -> NDArray[np.float32]:

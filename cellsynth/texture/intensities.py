@@ -14,6 +14,8 @@ __all__ = ["Histogram", "to_counts", "to_range"]
 
 # Share of pixels below, and above, what the range holds: hot pixels must not stretch it.
 OUTSIDE = 1e-4
+# Share of the cells' own pixels above, at most: of few small cells the above would leave nothing.
+SATURATED = 0.01
 # The range is this much wider than what it must hold, since tanh never reaches its ends.
 SLACK = 0.02
 # Nearly a square root above a sixth of the range: the noise of photons is then as strong in the
@@ -38,13 +40,16 @@ class Histogram:
             raise InputError(f"images hold {dtype}; a camera's counts are uint8 or uint16")
         self.dtype = dtype
         self._counts = np.zeros(np.iinfo(dtype).max + 1, np.int64)
+        self._of_cells = np.zeros_like(self._counts)
 
-    def add(self, image: NDArray[Any]) -> None:
-        """Count the pixels of an image."""
+    def add(self, image: NDArray[Any], cells: NDArray[np.bool_] | None = None) -> None:
+        """Count the pixels of an image, and those of its cells; None where there are none."""
         self._counts += np.bincount(image.reshape(-1), minlength=len(self._counts))
+        if cells is not None:
+            self._of_cells += np.bincount(image[cells], minlength=len(self._counts))
 
     def intensities(self, bend: float = BEND) -> Intensities:
-        """The range that holds nearly all that was counted.
+        """The range that holds nearly all that was counted, and nearly all of the cells.
 
         Raises:
             InputError: Nothing was counted, or all counts are equal.
@@ -53,9 +58,10 @@ class Histogram:
         if len(found) < 2:
             what = f"all images are constant at {found[0]}" if len(found) else "there is no image"
             raise InputError(f"intensities: {what}; expected images with cells that differ")
-        below = np.cumsum(self._counts) / self._counts.sum()
-        low = int(np.searchsorted(below, OUTSIDE))
-        high = max(int(np.searchsorted(below, 1 - OUTSIDE)), low + 1)
+        low = _percentile(self._counts, OUTSIDE)
+        high = max(_percentile(self._counts, 1 - OUTSIDE), low + 1)
+        if self._of_cells.any():
+            high = max(high, _percentile(self._of_cells, 1 - SATURATED))
         slack = SLACK * (high - low)
         name: Literal["uint8", "uint16"] = "uint8" if self.dtype == np.uint8 else "uint16"
         return Intensities(
@@ -66,6 +72,11 @@ class Histogram:
             smallest=0,
             largest=len(self._counts) - 1,
         )
+
+
+def _percentile(counts: NDArray[np.int64], share: float) -> int:
+    """The smallest count at or below which there is that share of the pixels."""
+    return int(np.searchsorted(np.cumsum(counts) / counts.sum(), share))
 
 
 def to_range(counts: NDArray[Any], intensities: Intensities) -> NDArray[np.float32]:

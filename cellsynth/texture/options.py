@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cellsynth.presets.texture import Mode
+
 __all__ = ["Engine", "Mode", "TextureEvent", "TextureOptions"]
 
-Mode = Literal["mip", "3d"]
 Engine = Literal["gan", "optics"]
 
 
@@ -33,7 +34,7 @@ class TextureOptions:
 
 @dataclass(frozen=True)
 class TextureEvent:
-    """Progress: a ``frame`` was made, or a ``sequence`` is in place."""
+    """Progress: a ``frame`` was made, now or before a resume, or a ``sequence`` is in place."""
 
     kind: Literal["frame", "sequence"]
     sequence: int

@@ -7,14 +7,13 @@ made once, frame by frame, and kept on disk; a step of the training reads a few 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from cellsynth.errors import FormatError, InputError, MissingError
 from cellsynth.formats.ctc import CTCSequence, read_ctc
@@ -22,9 +21,10 @@ from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
 from cellsynth.formats.storage import storing
 from cellsynth.formats.tiff_reading import read_header, read_labels, read_voxel_size_um
 from cellsynth.presets.texture import BackgroundSpec, BrightnessSpec, Condition, Mode
+from cellsynth.shapes.cell_mask import label_boxes
 from cellsynth.texture.appearance import Described, Pictured, describe
 from cellsynth.texture.conditioner import Conditioner, FrameConditions
-from cellsynth.texture.conditions import CONDITIONS, stack_slices
+from cellsynth.texture.conditions import CONDITIONS, SAME_SIZE, stack_slices
 from cellsynth.texture.intensities import Histogram
 from cellsynth.texture.projection import project_image, project_labels
 
@@ -101,12 +101,11 @@ class PairSource:
         """
         for masks, images in zip(self.masks, self.images, strict=True):
             for t in images:
-                labels = masks.frame(t)
+                labels = masks.labels(t)
                 seen = labels[None] if labels.ndim == 2 else labels
                 areas = [
                     np.count_nonzero((seen[box] == label).any(axis=0))
-                    for label, box in enumerate(find_objects(seen), start=1)
-                    if box is not None
+                    for label, box in label_boxes(seen)
                 ]
                 if areas:
                     return float(2 * np.sqrt(np.median(areas) / np.pi) * self.pixel_size_um)
@@ -133,7 +132,8 @@ def open_pairs(
     Raises:
         MissingError: No masks, no images, or a frame that lacks one of the two.
         FormatError: Images that are no counts of a camera, or do not fit their masks.
-        InputError: Nothing tells the voxel size, or slices of flat frames are asked for.
+        InputError: Nothing tells the voxel size, or it differs between sequences, or slices of
+            flat frames are asked for.
     """
     masks = read_ctc(root, kind)
     named = set(sequence_names(root)) - {sequence.name for sequence in masks}
@@ -152,10 +152,7 @@ def open_pairs(
     flat = len(masks[0].shape) == 2
     if flat and mode == "3d":
         raise InputError(f"{root}: images are flat, of shape {masks[0].shape}; --mode 3d needs z")
-    first = next(iter(images[0].values()))
-    size = voxel_size_um or read_voxel_size_um(first) or masks[0].voxel_size_um
-    if size is None:
-        raise InputError(f"{root}: no file tells the size of a voxel; give --voxel-size z,y,x")
+    size = voxel_size_um or _one_size(root, masks, images)
     return PairSource(
         root=root,
         mode=mode or "mip",
@@ -164,6 +161,32 @@ def open_pairs(
         voxel_size_um=tuple(size[1:] if flat else size),
         dtype=dtype,
     )
+
+
+def _one_size(
+    root: Path, masks: Sequence[CTCSequence], images: Sequence[dict[int, Path]]
+) -> tuple[float, float, float]:
+    """The voxel size that the sequences share, as their first images tell, else their masks."""
+    firsts = [next(iter(files.values())) for files in images]
+    told = [
+        (path, size)
+        for path, sequence in zip(firsts, masks, strict=True)
+        if (size := read_voxel_size_um(path) or sequence.voxel_size_um)
+    ]
+    if not told:
+        raise InputError(f"{root}: no file tells the size of a voxel; give --voxel-size z,y,x")
+    first, one = told[0]
+    for path, size in told[1:]:
+        if not np.allclose(size, one, rtol=SAME_SIZE, atol=0):
+            raise InputError(
+                f"{path} has voxels of {_shown(size)} µm, {first} of {_shown(one)}; expected one "
+                "size, give --voxel-size z,y,x if that is wrong"
+            )
+    return one
+
+
+def _shown(size: tuple[float, float, float]) -> str:
+    return " × ".join(f"{side:.4g}" for side in size)
 
 
 def _images(sequence: CTCSequence, n_frames: int | None) -> dict[int, Path]:
@@ -286,7 +309,10 @@ class PairStore:
         for i, pair in enumerate(self.pairs):
             image = np.load(self._path(i, "image"), mmap_mode="r")
             found = found or Histogram(image.dtype)
-            found.add(np.asarray(image))
+            conditions = np.load(self._path(i, "conditions"), mmap_mode="r")
+            # Of a slice between its neighbours, its own mask.
+            own = len(conditions) // len(self.conditions) // 2 * len(self.conditions)
+            found.add(np.asarray(image), conditions[own] > 0)
             if pair.z < 0 and image.min() == image.max():
                 raise InputError(
                     f"{pair.sequence}/t{pair.frame:03d}.tif is constant at {image.min()}; "
@@ -372,6 +398,7 @@ def build_store(
     described = _described(source, settings, advance)
     step = _every(source, len(CONDITIONS) + len(described.names))
     size = _seen_size_um(source)
+    turn = 0
     for masks, images in zip(source.masks, source.images, strict=True):
         conditioner = Conditioner(
             source.voxel_size_um,
@@ -382,15 +409,16 @@ def build_store(
             sequence=int(masks.name),
         )
         for t, path in images.items():
-            labels = masks.frame(t)
+            labels = masks.labels(t)
             seen = _pictured(source, masks, t, path, labels)
             appearance = described.measured(seen, size, settings.reach_um)
             frame = conditioner.frame(t, labels, appearance)
-            for pair, counts, conditions in _flat_pairs(source, frame, seen, step):
+            for pair, counts, conditions in _flat_pairs(source, frame, seen, turn % step, step):
                 with storing(folder):
                     np.save(_pair_path(folder, len(pairs), "image"), counts)
                     np.save(_pair_path(folder, len(pairs), "conditions"), conditions)
                 pairs.append(pair)
+            turn += 1
             advance()
     with storing(manifest):
         part = manifest.with_suffix(".part")
@@ -418,7 +446,7 @@ def _described(
     def frames() -> Iterator[Pictured]:
         for masks, images in zip(source.masks, source.images, strict=True):
             for t, path in images.items():
-                yield _pictured(source, masks, t, path, masks.frame(t))
+                yield _pictured(source, masks, t, path, masks.labels(t))
                 advance()
 
     try:
@@ -461,11 +489,12 @@ def _every(source: PairSource, conditions: int) -> int:
 
 
 def _flat_pairs(
-    source: PairSource, frame: FrameConditions, seen: Pictured, step: int
+    source: PairSource, frame: FrameConditions, seen: Pictured, first: int, step: int
 ) -> Iterator[tuple[_Pair, NDArray[Any], NDArray[np.float16]]]:
+    """From the ``first`` flat image of a frame on every ``step``-th, with its conditions."""
     name, t, image = seen.sequence, seen.frame, seen.image
     if source.mode == "mip":
-        if t % step:
+        if first:
             return
         flat = seen.labels
         shape = (flat.shape[0], flat.shape[1])
@@ -475,8 +504,8 @@ def _flat_pairs(
             frame.flat(flat).astype(np.float16),
         )
         return
-    # Slices are taken in turn, so that over the frames each depth is seen.
-    for z in range(t % step, len(image), step):
+    # Frames begin with another slice in turn, so that over them each depth is seen.
+    for z in range(first, len(image), step):
         low, high = max(0, z - 1), min(len(image), z + 2)
         slab = frame.slab(low, high)
         stacked = stack_slices(slab, 3)[z - low]
@@ -489,8 +518,7 @@ def _centres(labels: NDArray[Any]) -> list[tuple[int, int]]:
     """The middle of each cell's box, in whole pixels."""
     return [
         ((box[0].start + box[0].stop) // 2, (box[1].start + box[1].stop) // 2)
-        for box in find_objects(labels)
-        if box is not None
+        for _, box in label_boxes(labels)
     ]
 
 

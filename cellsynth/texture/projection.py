@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import find_objects
 
 from cellsynth.errors import ShapeError
+from cellsynth.shapes.cell_mask import label_boxes
 
 __all__ = ["project_image", "project_labels", "project_values"]
 
 # Share of its own rays that a cell keeps however much of it lies behind others.
 KEPT_SHARE = 0.1
-
-_Box = tuple[slice, slice, slice]
 
 
 def project_image(image: NDArray[Any]) -> NDArray[Any]:
@@ -51,8 +48,8 @@ def project_labels(labels: NDArray[Any]) -> NDArray[Any]:
     flat = np.zeros(labels.shape[1:], labels.dtype)
     most = np.zeros(flat.shape, np.int32)
     floors: dict[int, int] = {}
-    boxes: dict[int, _Box] = {}
-    for label, box in _boxes(labels):
+    boxes: dict[int, tuple[slice, ...]] = {}
+    for label, box in label_boxes(labels):
         counts = _voxels_on_rays(labels[box], label)
         rays = box[1:]
         wins = counts > most[rays]
@@ -66,7 +63,10 @@ def project_labels(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _raise_the_buried(
-    labels: NDArray[Any], flat: NDArray[Any], boxes: dict[int, _Box], floors: dict[int, int]
+    labels: NDArray[Any],
+    flat: NDArray[Any],
+    boxes: dict[int, tuple[slice, ...]],
+    floors: dict[int, int],
 ) -> None:
     """Give each cell its tenth, in place; a ray changes hands only where its owner can spare it."""
     owned = {label: np.count_nonzero(flat[boxes[label][1:]] == label) for label in floors}
@@ -112,14 +112,6 @@ def project_values(
         np.maximum(found, plane, out=found, where=mine)
     found[np.isneginf(found)] = 0
     return found
-
-
-def _boxes(labels: NDArray[Any]) -> Iterator[tuple[int, _Box]]:
-    """Labels that are there, ascending, each with the box around it."""
-    whole = labels if labels.dtype.kind in "iu" else labels.astype(np.uint8)
-    for label, box in enumerate(find_objects(whole), start=1):
-        if box is not None:
-            yield label, box
 
 
 def _voxels_on_rays(labels: NDArray[Any], label: int) -> NDArray[np.int32]:

@@ -15,11 +15,12 @@ from cellsynth.formats.ctc import CTCSequence, CTCWriter
 from cellsynth.formats.ctc_names import FOLDERS, frame_digits, list_folder
 from cellsynth.formats.ctc_validate import validate_ctc
 from cellsynth.formats.image_tiff import write_image
-from cellsynth.formats.lineage import MAX_LABEL, Lineage
+from cellsynth.formats.label_tiff import write_labels
+from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.making import Record
 from cellsynth.formats.manifest import PART
 from cellsynth.formats.storage import link_or_copy, remove, storing
-from cellsynth.formats.tiff_reading import distinct_labels
+from cellsynth.formats.tiff_reading import as_uint16, distinct_labels, read_header, read_labels
 from cellsynth.texture.engines import Camera, Engine, Movie
 from cellsynth.texture.options import TextureEvent
 from cellsynth.texture.projection import project_labels
@@ -84,9 +85,9 @@ class SequenceTexturer:
         if job.flat:
             self._projected(part, images, index, sequence, camera, (1.0, *size[1:]), lineage)
         else:
-            _link_masks(sequence, part)
+            _link_masks(sequence, part, size)
             for t in range(sequence.n_frames):
-                image = camera.image(t, sequence.frame(t), None)
+                image = camera.image(t, sequence.labels(t), None)
                 self._write(images, index, sequence, t, image, size)
         self._move(part, sequence)
         return {"status": "complete", "frames": sequence.n_frames}
@@ -110,7 +111,7 @@ class SequenceTexturer:
             frame_interval_s=sequence.frame_interval_s,
         ) as writer:
             for t in range(sequence.n_frames):
-                labels = _as_labels(sequence, t)
+                labels = sequence.labels(t)
                 projected = project_labels(labels) if labels.ndim == 3 else labels
                 hidden = distinct_labels(labels) - distinct_labels(projected)
                 if hidden:
@@ -156,20 +157,11 @@ class SequenceTexturer:
         remove(part)
 
 
-def _as_labels(sequence: CTCSequence, t: int) -> NDArray[np.uint16]:
-    labels = sequence.frame(t)
-    if labels.dtype != np.uint16 and labels.size:
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high > MAX_LABEL:
-            raise FormatError(
-                f"{sequence.frame_paths[t]}: label {low if low < 0 else high} is outside "
-                f"1 … {MAX_LABEL}"
-            )
-    return labels.astype(np.uint16, copy=False)
+def _link_masks(sequence: CTCSequence, part: Path, size: tuple[float, float, float]) -> None:
+    """The masks and all that lies beside them, as hard links; tables get edited and are copied.
 
-
-def _link_masks(sequence: CTCSequence, part: Path) -> None:
-    """The masks and all that lies beside them, as hard links; tables get edited and are copied."""
+    Masks that are not uint16 are written anew.
+    """
     for kind in ("TRA", "SEG"):
         source = FOLDERS[kind].of(sequence.root, sequence.name)
         if not source.is_dir():
@@ -179,7 +171,25 @@ def _link_masks(sequence: CTCSequence, part: Path) -> None:
             target.mkdir(parents=True)
         for path in list_folder(source):
             if path.suffix == ".tif":
-                link_or_copy(path, target / path.name)
+                _link_mask(path, target / path.name, sequence, size)
             elif path.name == FOLDERS[kind].table:
                 with storing(target / path.name):
                     (target / path.name).write_bytes(path.read_bytes())
+
+
+def _link_mask(
+    path: Path, target: Path, sequence: CTCSequence, size: tuple[float, float, float]
+) -> None:
+    header = read_header(path)
+    if header.dtype == np.uint16:
+        link_or_copy(path, target)
+        return
+    y, x = header.shape[-2:]
+    labels = as_uint16(read_labels(path), path).reshape(-1, y, x)
+    write_labels(
+        target,
+        labels,
+        shape=(len(labels), y, x),
+        voxel_size_um=size,
+        frame_interval_s=sequence.frame_interval_s,
+    )

@@ -24,8 +24,8 @@ def sheet_png(rows: Sequence[Row]) -> bytes:
     """A PNG with a row for each example: condition, real, generated.
 
     Args:
-        rows: Conditions ``(c, y, x)``, of which mask and grain are shown; the real image and the
-            generated one ``(y, x)``, in the same units, shown on one scale.
+        rows: Conditions ``(c, y, x)`` of the slice itself first, of which mask and grain are shown;
+            the real image and the generated one ``(y, x)``, in the same units, shown on one scale.
     """
     from matplotlib.image import imsave
 

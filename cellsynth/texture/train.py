@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
 from cellsynth.errors import InputError, InUseError, MissingError
-from cellsynth.formats.manifest import find_manifest
+from cellsynth.formats.manifest import find_manifest, locked
 from cellsynth.formats.storage import remove
 from cellsynth.presets.base import Origin
 from cellsynth.presets.bundle import Bundle, check_free, write_bundle
@@ -33,10 +33,11 @@ from cellsynth.presets.texture import (
 )
 from cellsynth.presets.versions import versions
 from cellsynth.texture.conditions import MEASURED
-from cellsynth.texture.gan_loop import GanReport, GanTrainer
+from cellsynth.texture.gan_loop import GanReport, GanTrainer, least_side
 from cellsynth.texture.intensities import BEND
 from cellsynth.texture.losses import Perceptual
 from cellsynth.texture.pairs import (
+    MANIFEST,
     ConditionSettings,
     Kind,
     PairSource,
@@ -166,7 +167,7 @@ def train_texture(
         MissingError: Images without masks, masks without images, no texture to train on.
         FormatError: Images of another size than their masks, no counts of a camera, or damaged.
         InputError: Constant images, or options that cannot be used.
-        InUseError: ``out`` holds something, or an interrupted training is there.
+        InUseError: ``out`` holds something, or an interrupted training is there, or one that runs.
         StorageError: The disk refused.
     """
     notify = on_event or (lambda _: None)
@@ -177,9 +178,7 @@ def train_texture(
     judge(PresetNames, names, "options", error=InputError)
     check_free(out, overwrite=overwrite)
     work = work_folder(out)
-    if work.exists() and overwrite:
-        remove(work)
-    if work.exists() and not resume:
+    if work.exists() and not (resume or overwrite):
         raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
     before = _texture_to_train_on(bundle, options)
     perceptual = Perceptual(options.perceptual) if options.perceptual else None
@@ -194,55 +193,63 @@ def train_texture(
     recipe = options.recipe.model_copy(
         update={"judged_grain": options.recipe.judged_grain or judged_grain}
     )
-    try:
-        store = build_store(
-            work / PAIRS,
-            source,
-            settings,
-            on_progress=lambda done, total: notify(TrainTextureEvent("pairs", done, total)),
+    generator = options.generator or (before.generator if before else GeneratorSpec())
+    _check_sides(source, least_side(generator, recipe))
+    with locked(work):
+        if overwrite:
+            for path in work.iterdir():
+                remove(path)
+        begun = (work / PAIRS / MANIFEST).is_file()
+        try:
+            store = build_store(
+                work / PAIRS,
+                source,
+                settings,
+                on_progress=lambda done, total: notify(TrainTextureEvent("pairs", done, total)),
+            )
+            intensities = store.histogram().intensities(options.bend)
+        except BaseException:
+            # Without pairs there is nothing to resume.
+            if not begun:
+                remove(work)
+            raise
+        spec = _spec(source, settings, options, recipe, intensities, generator, store)
+        trainer = GanTrainer(
+            spec.generator,
+            recipe,
+            store,
+            intensities,
+            options.length,
+            inputs=spec.inputs,
+            seed=options.seed,
+            data=(work / PAIRS / MANIFEST).read_text(encoding="utf-8"),
+            device=device,
+            start=None
+            if before is None
+            else {name: torch.from_numpy(t) for name, t in bundle.texture_tensors().items()},
+            perceptual=perceptual,
         )
-        intensities = store.histogram().intensities(options.bend)
-    except BaseException:
-        # Without a step taken there is nothing to resume.
-        if not (work / CHECKPOINT).exists():
+        own = len(spec.conditions) * (spec.slices // 2)
+        _train(trainer, work, own, notify)
+        training = spec.training.model_copy(
+            update={"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
+        )
+        spec = TextureSpec.model_validate({**dict(spec), "training": training})
+        preset = Preset.model_validate({**dict(bundle.preset), **names, "texture": spec})
+        state = trainer.averaged().cpu().state_dict()
+        evaluation = bundle.evaluation()
+        written = write_bundle(
+            out,
+            preset,
+            bundle.tensors(),
+            card=write_card(preset, evaluation),
+            evaluation=evaluation,
+            preview=bundle.preview(),
+            texture={name: tensor.numpy() for name, tensor in state.items()},
+            overwrite=overwrite,
+        )
+        if not keep:
             remove(work)
-        raise
-    spec = _spec(source, settings, options, recipe, intensities, before, store)
-    trainer = GanTrainer(
-        spec.generator,
-        recipe,
-        store,
-        intensities,
-        options.length,
-        inputs=spec.inputs,
-        seed=options.seed,
-        data=(work / PAIRS / "pairs.json").read_text(encoding="utf-8"),
-        device=device,
-        start=None
-        if before is None
-        else {name: torch.from_numpy(t) for name, t in bundle.texture_tensors().items()},
-        perceptual=perceptual,
-    )
-    _train(trainer, work, notify)
-    training = spec.training.model_copy(
-        update={"steps": trainer.step, "seconds": round(trainer.seconds, 1)}
-    )
-    spec = TextureSpec.model_validate({**dict(spec), "training": training})
-    preset = Preset.model_validate({**dict(bundle.preset), **names, "texture": spec})
-    state = trainer.averaged().cpu().state_dict()
-    evaluation = bundle.evaluation()
-    written = write_bundle(
-        out,
-        preset,
-        bundle.tensors(),
-        card=write_card(preset, evaluation),
-        evaluation=evaluation,
-        preview=bundle.preview(),
-        texture={name: tensor.numpy() for name, tensor in state.items()},
-        overwrite=overwrite,
-    )
-    if not keep:
-        remove(work)
     return TrainTextureSummary(written, len(store.pairs))
 
 
@@ -278,12 +285,18 @@ def _measured(spec: TextureSpec) -> tuple[Condition, ...]:
 def _settings(
     source: PairSource, options: TextureTrainOptions, before: TextureSpec | None
 ) -> tuple[ConditionSettings, bool]:
-    """How conditions are made, and whether the images were made with the very same grain."""
+    """How conditions are made, and whether the images were made with the very same grain.
+
+    Flat masks do not tell how a cell turns, so that their grain is another one than the images'.
+    """
     manifest = (find_manifest(source.root) or {}).get("texture") or {}
-    taught = manifest.get("engine") == "optics"
-    fluorophore = manifest["profile"]["fluorophore"] if taught else {}
+    simulated = manifest.get("engine") == "optics"
+    fluorophore: dict[str, Any] = manifest["profile"]["fluorophore"] if simulated else {}
     grain_um = options.grain_um or fluorophore.get("grain_um") or (before and before.grain_um)
     octaves = options.grain_octaves or fluorophore.get("grain_octaves")
+    octaves = octaves or (before.grain_octaves if before else GRAIN_OCTAVES)
+    same = {"grain_um": grain_um, "grain_octaves": octaves}.items() <= fluorophore.items()
+    taught = same and source.depth_um is not None
     reach_um = options.reach_um or (before and before.reach_um)
     if grain_um is None or reach_um is None:
         size = source.cell_size_um()
@@ -291,12 +304,21 @@ def _settings(
     found = ConditionSettings(
         reach_um=float(f"{reach_um:.4g}"),
         grain_um=float(f"{grain_um:.4g}"),
-        grain_octaves=octaves or (before.grain_octaves if before else GRAIN_OCTAVES),
+        grain_octaves=octaves,
         seed=int(manifest.get("seed", options.seed)) if taught else options.seed,
         measured=_measured(before) if before else () if options.plain else MEASURED,
         required=before is not None,
     )
     return found, taught
+
+
+def _check_sides(source: PairSource, least: int) -> None:
+    for masks, images in zip(source.masks, source.images, strict=True):
+        if min(masks.shape[-2:]) < least:
+            raise InputError(
+                f"{next(iter(images.values()))} has shape {masks.shape}; this network and recipe "
+                f"need {least} pixels on a side, give one of fewer scales, or larger images"
+            )
 
 
 def _spec(
@@ -305,7 +327,7 @@ def _spec(
     options: TextureTrainOptions,
     recipe: TextureRecipe,
     intensities: Intensities,
-    before: TextureSpec | None,
+    generator: GeneratorSpec,
     store: PairStore,
 ) -> TextureSpec:
     """What the preset will say of its texture, but for the steps taken."""
@@ -319,7 +341,7 @@ def _spec(
         reach_um=settings.reach_um,
         grain_um=settings.grain_um,
         grain_octaves=settings.grain_octaves,
-        generator=options.generator or (before.generator if before else GeneratorSpec()),
+        generator=generator,
         intensities=intensities,
         brightness=store.described.brightness,
         background=store.described.background,
@@ -341,7 +363,10 @@ def _spec(
     )
 
 
-def _train(trainer: GanTrainer, work: Path, notify: Callable[[TrainTextureEvent], None]) -> None:
+def _train(
+    trainer: GanTrainer, work: Path, own: int, notify: Callable[[TrainTextureEvent], None]
+) -> None:
+    """Train to the end; ``own`` is the channel where the conditions of the slice itself begin."""
     checkpoint = work / CHECKPOINT
     if checkpoint.is_file():
         trainer.load(checkpoint)
@@ -351,18 +376,18 @@ def _train(trainer: GanTrainer, work: Path, notify: Callable[[TrainTextureEvent]
         nonlocal next_sheet
         if report.seconds > next_sheet or report.share >= 1:
             next_sheet = report.seconds + SHEET_S
-            _draw_sheet(trainer, work / SHEET)
+            _draw_sheet(trainer, work / SHEET, own)
         notify(TrainTextureEvent("train", report.share, 1.0, report))
 
     trainer.run(checkpoint, on_step)
 
 
 @torch.no_grad()
-def _draw_sheet(trainer: GanTrainer, path: Path) -> None:
+def _draw_sheet(trainer: GanTrainer, path: Path, own: int) -> None:
     generator = trainer.averaged()
     rows = []
     for i in range(EXAMPLES):
         conditions, real = trainer.example(i)
         made = generator(conditions)
-        rows.append(tuple(x[0].cpu().numpy() for x in (conditions, real[0], made[0])))
+        rows.append(tuple(x[0].cpu().numpy() for x in (conditions[:, own:], real[0], made[0])))
     write_sheet(path, [(seen, real, made) for seen, real, made in rows])

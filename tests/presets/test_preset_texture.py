@@ -115,6 +115,11 @@ REFUSED = [
     ("intensities.high", 50.0, "high must be above low = 100, got 50"),
     ("intensities.largest", 0, "largest must be at least 1"),
     ("training.recipe.frozen_share", 1.0, "frozen_share must be below 1, got 1.0"),
+    (
+        "training.recipe.coarse_share",
+        0.6,
+        "coarse_share must be below 1 - frozen_share = 0.6, got 0.6",
+    ),
     ("generator.chanels", 3, "did you mean channels"),
 ]
 

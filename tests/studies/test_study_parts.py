@@ -7,17 +7,19 @@ import pytest
 
 from cellsynth.errors import InputError, TopologyError
 from cellsynth.geometry import Grid, spread_frames
+from cellsynth.presets.catalogue import find_preset
 from cellsynth.shapes import build_store, cut_cells
 from cellsynth.shapes.phantoms import phantom_families, render_family
 from cellsynth.shapes.turned import turned
-from cellsynth.studies import trained_presets
+from cellsynth.studies import texture, trained_presets
 from cellsynth.studies.classification import _linear, _silhouette
 from cellsynth.studies.exploration import _corners, _is_between
 from cellsynth.studies.fields import Learning
 from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.space_interpolation import _covering, _nearest
 from cellsynth.studies.study import Bench
-from cellsynth.studies.texture import _nearer
+from cellsynth.studies.texture import TexturedKind, TextureSettings, _bundle, _nearer
+from cellsynth.texture.train import TrainTextureSummary
 from cellsynth.training.preset import TrainSummary, work_folder
 
 
@@ -150,3 +152,28 @@ def test_between_is_strictly_between_and_not_where_a_cell_is_missing():
 def test_the_generator_is_counted_where_it_is_nearer():
     of = {"generator": {"a": 1.0, "b": 3.0}, "blurred mask": {"a": 2.0, "b": 2.0}}
     assert _nearer(of, ("a", "b")) == 1
+
+
+def test_a_texture_is_learned_from_stacks_with_the_microscopes_planes(tmp_path, monkeypatch):
+    asked = {}
+
+    def drawn(_bundle, _out, options, **_others):
+        half_extent_um = find_preset("celegans").preset.scale.half_extent_um
+        asked["z_um"] = options.grid.voxel_size_um(half_extent_um)[0]
+
+    def imaged(_bench, _bundle, _masks, _out, options):
+        asked["imaged"] = (options.engine, options.mode)
+
+    def learned(pairs, bundle, _out, options, **_others):
+        asked["learned"] = (pairs.name, options.mode)
+        return TrainTextureSummary(bundle, 1)
+
+    monkeypatch.setattr(texture, "generate", drawn)
+    monkeypatch.setattr(texture, "_texture", imaged)
+    monkeypatch.setattr(texture, "train_texture", learned)
+    kind = TexturedKind(
+        kind="celegans", preset="celegans", texture_steps=1, voxel_size_um=(0.25, 0.1, 0.1)
+    )
+    _bundle(Bench(TextureSettings(kinds=(kind,), sequences=1, frames=2), 0, tmp_path), kind)
+    assert asked.pop("z_um") == pytest.approx(1.0, rel=0.1)
+    assert asked == {"imaged": ("optics", "3d"), "learned": ("celegans-pairs", "mip")}

@@ -141,6 +141,38 @@ def test_what_cannot_be_told_apart_is_not_invented() -> None:
     assert fit_brightness(few, {}).size_slope == 0
 
 
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_slope_that_the_data_do_not_bear_is_left_out(seed: int, constant: bool) -> None:
+    """All cells are of nearly one size; each brightness drawn anew, or one for each cell."""
+    rng = np.random.default_rng(seed)
+    cells = []
+    for sequence in range(6):
+        size, level = 1000 + rng.normal(0, 2), rng.normal(5, 0.2)
+        for t in range(30):
+            if not constant:
+                size, level = 1000 + rng.normal(0, 2), rng.normal(5, 0.2)
+            cells.append(CellLight(f"{sequence}", t, 1, size, np.exp(level - 0.02 * t)))
+    found = fit_brightness(cells, {})
+    assert found.size_slope == 0
+    # The trend is that of a fit without it.
+    frames = np.array([cell.frame for cell in cells])
+    trend = np.polyfit(frames, np.log([cell.counts for cell in cells]), 1)[0]
+    assert found.trend == pytest.approx(trend, rel=1e-6)
+    assert trend == pytest.approx(-0.02, abs=0.006)
+
+
+def test_a_slope_beyond_all_reason_is_left_out() -> None:
+    sizes = np.linspace(1000, 1001, 90)
+    cells = [
+        CellLight(f"{i % 3}", i // 3, 1, size, np.exp(50 * np.log(size / 1000)))
+        for i, size in enumerate(sizes)
+    ]
+    found = fit_brightness(cells, {})
+    assert found.size_slope == 0
+    assert found.trend == pytest.approx(3 * 50 * np.log(1.001) / 89, rel=0.01)
+
+
 def test_fresh_change_has_no_memory() -> None:
     rng = np.random.default_rng(2)
     cells = [

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cellsynth.errors import InputError, ShapeError
+from cellsynth.shapes.cell_mask import label_boxes
 from cellsynth.shapes.distance import label_distance, signed_distance
 from cellsynth.texture.conditions import (
     CONDITIONS,
@@ -130,6 +133,29 @@ def test_images_keep_slopes_and_means():
             resample_image(noise, shape, part=range(*ends)) for ends in ((0, 2), (2, shape[0]))
         ]
         np.testing.assert_allclose(np.concatenate(parts), whole, atol=1e-6)
+
+
+def test_few_planes_of_an_image_take_little_memory():
+    image = np.random.default_rng(0).standard_normal((256, 40, 40)).astype(np.float32)
+    for depth in (128, 512):
+        whole = resample_image(image, (depth, 40, 40))
+        tracemalloc.start()
+        try:
+            part = resample_image(image, (depth, 40, 40), part=range(40, 48))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        np.testing.assert_allclose(part, whole[40:48], atol=1e-6)
+        assert peak < image.nbytes / 2
+
+
+def test_boxes_of_labels_and_of_a_plain_mask():
+    assert list(label_boxes(halves())) == [
+        (1, (slice(0, 6), slice(4, 8))),
+        (2, (slice(0, 6), slice(8, 12))),
+    ]
+    assert list(label_boxes(halves() == 2)) == [(1, (slice(0, 6), slice(8, 12)))]
+    assert list(label_boxes(np.zeros((2, 3), np.uint32))) == []
 
 
 def test_grain_is_brought_to_one_mean_and_variance_in_each_cell():

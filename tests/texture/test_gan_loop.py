@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from pairs_data import write_pairs
+from safetensors.torch import save_file
 
 from cellsynth.errors import InputError
 from cellsynth.presets.texture import GeneratorSpec, TextureRecipe
 from cellsynth.texture.gan_loop import GanReport, GanTrainer, rate_factor
+from cellsynth.texture.losses import Perceptual
 from cellsynth.texture.networks import FrozenNorm
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 from cellsynth.texture.sheet import sheet_png, write_sheet
+from cellsynth.training import stepping
 from cellsynth.training.stepping import Length
 
 SPEC = GeneratorSpec(channels=4, downsamplings=1, blocks=1)
@@ -79,6 +82,29 @@ def test_a_resumed_training_takes_the_very_same_steps(
         assert torch.equal(tensor, state(resumed)[name]), name
 
 
+@pytest.mark.parametrize("at", [2, 6])
+def test_ctrl_c_within_a_step_leaves_no_half_of_it(
+    store: PairStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """The generator's pass is done, and has changed what normalisation goes by."""
+    monkeypatch.setattr(stepping, "CHECKPOINT_S", -1.0)
+    whole, broken, resumed = (trainer(store) for _ in range(3))
+    whole.run()
+
+    def interrupt(*_: object) -> None:
+        if broken.step == at:
+            raise KeyboardInterrupt
+
+    broken.judges.register_forward_pre_hook(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(tmp_path / "c.safetensors")
+    resumed.load(tmp_path / "c.safetensors")
+    assert resumed.step == at
+    resumed.run()
+    for name, tensor in state(whole).items():
+        assert torch.equal(tensor, state(resumed)[name]), name
+
+
 def test_a_checkpoint_of_another_training_is_refused(store: PairStore, tmp_path: Path) -> None:
     trainer(store).save(tmp_path / "c.safetensors")
     for changes in (
@@ -89,6 +115,23 @@ def test_a_checkpoint_of_another_training_is_refused(store: PairStore, tmp_path:
     ):
         with pytest.raises(InputError, match="belongs to a training with other data or settings"):
             trainer(store, **changes).load(tmp_path / "c.safetensors")  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_with_another_perceptual_term_is_refused(
+    store: PairStore, tmp_path: Path
+) -> None:
+    def term(seed: int) -> Perceptual:
+        weight = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(seed))
+        state = {"features.0.weight": weight, "features.0.bias": torch.zeros(4)}
+        save_file(state, tmp_path / "vgg.safetensors")
+        return Perceptual(tmp_path / "vgg.safetensors")
+
+    path = tmp_path / "c.safetensors"
+    trainer(store, perceptual=term(0)).save(path)
+    trainer(store, perceptual=term(0)).load(path)
+    for other in (term(1), None):
+        with pytest.raises(InputError, match="belongs to a training with other data or settings"):
+            trainer(store, perceptual=other).load(path)
 
 
 def test_statistics_are_frozen_for_the_last_part(store: PairStore) -> None:

@@ -60,6 +60,29 @@ def test_the_range_holds_nearly_all_counts_but_not_a_hot_pixel() -> None:
     assert (np.abs(values) < 1).mean() > 0.999
 
 
+def test_few_small_cells_do_not_saturate() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.normal(100, 5, (400, 400)).astype(np.uint16)
+    cells = np.zeros(image.shape, bool)
+    cells[50:53, 50:54] = True  # 0.0075 % of the pixels
+    image[cells] = rng.normal(2000, 20, 12)
+    image[0, 0] = 60000
+    histogram = Histogram(image.dtype)
+    histogram.add(image, cells)
+    found = histogram.intensities()
+    assert image[cells].max() < found.high < 2200
+    # Where cells are as usual, they change nothing: a hot pixel in one of them least of all.
+    usual = image[40:80, 40:80] + np.arange(40, dtype=np.uint16)
+    usual[12, 12] = 60000
+    ranges = []
+    for inside in (None, usual > 0):
+        histogram = Histogram(usual.dtype)
+        for _ in range(9):
+            histogram.add(rng.permutation(usual, axis=0), inside)
+        ranges.append(histogram.intensities())
+    assert ranges[0] == ranges[1]
+
+
 def test_constant_images_and_other_types_are_refused() -> None:
     histogram = Histogram(np.dtype("uint8"))
     histogram.add(np.full((4, 4), 7, np.uint8))

@@ -10,6 +10,8 @@ import tifffile
 from pairs_data import SIDE, counts_of, discs, write_bright_pairs, write_pairs
 
 from cellsynth.errors import FormatError, InputError, MissingError
+from cellsynth.formats.image_tiff import write_image
+from cellsynth.texture import pairs
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 
 SETTINGS = ConditionSettings(reach_um=4.0, grain_um=3.0, grain_octaves=2, seed=5)
@@ -82,6 +84,19 @@ def test_3d_frames_as_projections_and_as_slices(tmp_path: Path) -> None:
     assert seen[4].any()
 
 
+@pytest.mark.parametrize("depth", [None, 5])
+def test_the_range_holds_the_brightest_of_few_cells(tmp_path: Path, depth: int | None) -> None:
+    root = write_pairs(tmp_path / "data", frames=1, depth=depth)
+    labels = np.zeros((*(depth,) * bool(depth), 300, 300), np.uint16)
+    labels[..., 9:11, 9:12] = 1
+    counts = (100 + 1900 * labels + np.arange(300) % 7).astype(np.uint16)
+    for path, array in (("01_GT/TRA/man_track000", labels), ("01/t000", counts)):
+        tifffile.imwrite(root / f"{path}.tif", array, photometric="minisblack")
+    source = open_pairs(root, mode="3d" if depth else "mip", voxel_size_um=VOXEL)
+    store = build_store(tmp_path / "s", source, SETTINGS)
+    assert 2000 < store.histogram().intensities().high < 2100
+
+
 @pytest.mark.parametrize("mode", ["mip", "3d"])
 def test_brightness_and_background_are_painted_where_they_are(tmp_path: Path, mode: str) -> None:
     root = write_bright_pairs(tmp_path / "data", depth=5)
@@ -130,6 +145,42 @@ def test_the_same_store_is_found_again_and_another_refused(data: Path, tmp_path:
             ConditionSettings(reach_um=3.0, grain_um=3.0, grain_octaves=2, seed=5),
         )
     assert len(PairStore(tmp_path / "s").pairs) == 3
+
+
+def single_frames(root: Path, depth: int | None, numbers: dict[str, list[int]]) -> Path:
+    """Sequences whose SEG holds masks of some frames only."""
+    for name, frames in numbers.items():
+        whole = write_pairs(root / name, frames=max(frames) + 1, depth=depth)
+        (root / f"{name}_GT" / "SEG").mkdir(parents=True)
+        (root / name / "01").rename(root / name / "images")
+        for t in frames:
+            mask = whole / "01_GT" / "TRA" / f"man_track{t:03d}.tif"
+            mask.rename(root / f"{name}_GT" / "SEG" / f"man_seg{t:03d}.tif")
+            (root / name / "images" / f"t{t:03d}.tif").rename(root / name / f"t{t:03d}.tif")
+    return root
+
+
+@pytest.mark.parametrize("depth", [None, 5])
+@pytest.mark.parametrize(
+    "numbers", [{f"{n:02d}": [0] for n in range(1, 13)}, {"01": [1, 3, 5, 7, 9, 11]}]
+)
+def test_where_all_pairs_are_too_many_a_share_of_them_is_kept(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    depth: int | None,
+    numbers: dict[str, list[int]],
+) -> None:
+    source = open_pairs(
+        single_frames(tmp_path / "data", depth, numbers),
+        mode="3d" if depth else "mip",
+        voxel_size_um=VOXEL,
+    )
+    one = SIDE**2 * (2 * 4 * (3 if depth else 1) + 2)
+    there = source.n_frames * (depth or 1)
+    monkeypatch.setattr(pairs, "STORE_BYTES", there // 2 * one)
+    store = build_store(tmp_path / "s", source, SETTINGS)
+    assert len(store.pairs) == there // 2
+    assert len({pair.z for pair in store.pairs}) == (depth or 1)
 
 
 def test_only_the_first_frames(data: Path) -> None:
@@ -202,6 +253,25 @@ def test_a_voxel_size_must_come_from_somewhere(data: Path) -> None:
     refused(data, InputError, "no file tells the size of a voxel", voxel_size_um=None)
 
 
+def test_sequences_have_one_voxel_size(tmp_path: Path) -> None:
+    def written(*sizes: float) -> Path:
+        root = tmp_path / "-".join(map(str, sizes))
+        for n, size in enumerate(sizes, start=1):
+            masks, images = root / f"{n:02d}_GT" / "TRA", root / f"{n:02d}"
+            masks.mkdir(parents=True)
+            images.mkdir()
+            tifffile.imwrite(masks / "man_track000.tif", discs(0), photometric="minisblack")
+            (masks / "man_track.txt").write_text("1 0 0 0\n2 0 0 0\n")
+            write_image(images / "t000.tif", counts_of(discs(0), n), voxel_size_um=(size, size))
+        return root
+
+    assert open_pairs(written(0.5, 0.501)).voxel_size_um == pytest.approx((0.5, 0.5))
+    two = written(0.5, 0.5, 0.1)
+    match = r"03/t000\.tif has voxels of 1 × 0\.1 × 0\.1 µm, .*01/t000\.tif of 1 × 0\.5 × 0\.5; "
+    refused(two, InputError, match, voxel_size_um=None)
+    assert open_pairs(two, voxel_size_um=VOXEL).voxel_size_um == (1.0, 1.0)
+
+
 def test_slices_of_flat_frames(data: Path) -> None:
     refused(data, InputError, r"images are flat, of shape \(48, 48\); --mode 3d needs z", mode="3d")
 
@@ -219,3 +289,30 @@ def test_no_cells(data: Path) -> None:
         tifffile.imwrite(mask, np.zeros((SIDE, SIDE), np.uint16))
     with pytest.raises(InputError, match="no mask shows a cell"):
         open_pairs(data, voxel_size_um=VOXEL).cell_size_um()
+
+
+def retyped(data: Path, dtype: str, label: int = 1) -> None:
+    """All cells under one label, of another type."""
+    for path in (data / "01_GT" / "TRA").glob("*.tif"):
+        labels = (tifffile.imread(path) > 0).astype(np.int64) * label
+        tifffile.imwrite(path, labels.astype(dtype), photometric="minisblack")
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+def test_masks_of_any_type(data: Path, tmp_path: Path, dtype: str) -> None:
+    retyped(data, dtype)
+    source = open_pairs(data, voxel_size_um=VOXEL)
+    assert source.cell_size_um() > 13
+    store = build_store(tmp_path / "s", source, SETTINGS)
+    assert [len(pair.cells) for pair in store.pairs] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "label"), [("int32", -1), ("int32", 2**31 - 2), ("int32", 70_000)]
+)
+def test_labels_beyond_the_format(data: Path, tmp_path: Path, dtype: str, label: int) -> None:
+    retyped(data, dtype, label)
+    source = open_pairs(data, voxel_size_um=VOXEL)
+    for use in (source.cell_size_um, lambda: build_store(tmp_path / "s", source, SETTINGS)):
+        with pytest.raises(FormatError, match=rf"man_track000.tif: label {label} is outside 1 …"):
+            use()

@@ -240,6 +240,20 @@ def test_killed_and_resumed_it_ends_the_same(source, presets, mode, tmp_path):
     assert contents(killed) == contents(out)
 
 
+@pytest.mark.parametrize("mode", ["mip", "3d"])
+def test_frames_made_before_a_resume_count_as_made(source, presets, mode):
+    def stop(event: TextureEvent) -> None:
+        if event.kind == "sequence":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(source, presets, mode, on_event=stop)
+    events: list[TextureEvent] = []
+    assert make(source, presets, mode, resume=True, on_event=events.append).made == 2
+    assert [e.sequence for e in events if e.kind == "frame"] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert [e.sequence for e in events if e.kind == "sequence"] == [1, 2]
+
+
 @pytest.mark.parametrize("gone", ["01", "01_GT", "in the manifest only", "left over"])
 def test_whatever_a_crash_left_is_mended(source, presets, gone):
     out = make(source, presets).out
@@ -310,6 +324,17 @@ def test_images_of_others_are_never_touched(source, presets):
     (source.with_name("set-mip") / "notes.txt").touch()
     with pytest.raises(InUseError, match="in use and is no data set of ours; give another --out"):
         make(source, presets, overwrite=True)
+
+
+def test_images_that_came_with_their_set_are_not_replaced(source, presets, tmp_path):
+    apart = make(source, presets, "3d", out=tmp_path / "apart").out
+    before = contents(apart)
+    for how in ({}, {"resume": True}, {"overwrite": True}):
+        with pytest.raises(InUseError, match="apart was made with its images"):
+            make(apart, presets, "3d", **how)
+    assert contents(apart) == before
+    make(apart, presets, "3d", out=tmp_path / "again")
+    assert contents(tmp_path / "again" / "02") == contents(apart / "02")
 
 
 def test_a_set_that_another_run_writes_is_left_alone(source, presets):
@@ -388,6 +413,8 @@ def spoil(root: Path, how: str) -> None:
         tifffile.imwrite(path, labels.astype(np.uint32) + 70_000)
     elif how == "table":
         (tra / "man_track.txt").write_text("1 0 1 0\n")
+    elif how == "far end":
+        (tra / "man_track.txt").write_text("1 0 99999999999 0\n2 0 1 0\n")
 
 
 @pytest.mark.parametrize(
@@ -400,6 +427,11 @@ def spoil(root: Path, how: str) -> None:
         ("cut", FormatError, "man_track001.tif ends too early"),
         ("large label", FormatError, "man_track001.tif: label 70002 is outside 1 … 65535"),
         ("table", InputError, "01_GT frame 0: label 2 is not listed as a track"),
+        (
+            "far end",
+            InputError,
+            "01_GT/TRA/man_track.txt frame 99999999999: track 1 names frame 99",
+        ),
     ],
 )
 def test_bad_masks_are_told_in_one_line_and_leave_nothing(theirs, presets, how, error, message):
@@ -410,6 +442,50 @@ def test_bad_masks_are_told_in_one_line_and_leave_nothing(theirs, presets, how, 
     assert "\n" not in str(raised.value)
     assert contents(theirs.parent) == before
     assert not theirs.with_name("theirs-mip").exists()
+
+
+def deep_masks(root: Path, labels: np.ndarray) -> Path:
+    """Two frames of others in 3D, with SEG, of the type that ``labels`` have."""
+    for folder, name in (("TRA", "man_track"), ("SEG", "man_seg")):
+        (root / "01_GT" / folder).mkdir(parents=True)
+        for t in range(2):
+            path = root / "01_GT" / folder / f"{name}{t:03d}.tif"
+            tifffile.imwrite(path, labels, photometric="minisblack")
+    (root / "01_GT/TRA/man_track.txt").write_text("1 0 1 0\n")
+    return root
+
+
+def box(dtype: str, label: int = 1) -> np.ndarray:
+    labels = np.zeros((4, 12, 14), dtype)
+    labels[1:3, 3:9, 4:10] = label
+    return labels
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "int64"])
+@pytest.mark.parametrize("mode", ["mip", "3d"])
+def test_masks_of_any_type_become_those_of_the_format(tmp_path, presets, mode, dtype):
+    root = deep_masks(tmp_path / "masks", box(dtype))
+    out = make(root, presets, mode, options=SIZED, out=tmp_path / "out").out
+    assert validate_ctc(out) == []
+    [sequence] = read_ctc(out)
+    assert sequence.frame(1).dtype == np.uint16
+    wanted = box("uint16") if mode == "3d" else box("uint16").max(axis=0)
+    np.testing.assert_array_equal(sequence.frame(1), wanted)
+    if mode == "3d":
+        assert sequence.voxel_size_um == pytest.approx(SIZED.voxel_size_um)
+        seg = tifffile.imread(out / "01_GT/SEG/man_seg001.tif")
+        np.testing.assert_array_equal(seg, wanted)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "label"), [("int32", -1), ("int32", 2**31 - 2), ("uint32", 70_000)]
+)
+@pytest.mark.parametrize("mode", ["mip", "3d"])
+def test_labels_beyond_the_format_are_named(tmp_path, presets, mode, dtype, label):
+    root = deep_masks(tmp_path / "masks", box(dtype, label))
+    with pytest.raises(FormatError, match=rf"man_track000.tif: label {label} is outside 1 … 65535"):
+        make(root, presets, mode, options=SIZED, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_invalid_masks_of_others_are_named_in_3d(tmp_path, presets):
@@ -444,12 +520,37 @@ def test_options_that_do_not_fit_are_named(theirs, source, presets, dividing_bun
     refused(MissingError, "no microscope is known for preset 'dividing'", source, mip, optics)
     refused(InputError, "needs a microscope; pass --profile or --preset", theirs, None, optics)
     named = replace(optics, profile="lsm510-63x1.4")
-    refused(InputError, r"optics needs masks \(z, y, x\), got flat ones", theirs, None, named)
+    flat = r"01_GT/TRA: its masks are flat, \(24, 28\); --engine optics needs \(z, y, x\)"
+    refused(InputError, flat, theirs, None, named)
     refused(MissingError, "profile nothing is not there", source, None,
             replace(optics, profile="nothing"))  # fmt: skip
     refused(InputError, "workers must be at least 1, got 0", source, mip, workers=0)
     refused(InputError, "is the set of the masks; projections need", source, mip, out=source)
     refused(InputError, "holds the set of the masks", source, mip, out=tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["gan", "optics"])
+def test_a_flat_sequence_behind_a_deep_one_is_refused_before_anything(tmp_path, presets, engine):
+    root, out = tmp_path / "mixed", tmp_path / "out"
+    for name, depth in (("01", 4), ("02", 1)):
+        labels = np.zeros((depth, 12, 12), np.uint16)
+        labels[:, 3:9, 3:9] = 1
+        lineage = Lineage((Tracklet(1, 0, 0),))
+        write_ctc(root, name, [labels], lineage, voxel_size_um=(1, 0.5, 0.5))
+    options = TextureOptions("3d", engine, "lsm510-63x1.4" if engine == "optics" else None)
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"02_GT/TRA: its masks are flat, \(12, 12\)"):
+            make(root, presets, "3d", options=options, out=out, overwrite=overwrite)
+    assert not out.exists()
+
+
+def test_what_is_refused_overwrites_nothing(theirs, presets):
+    make(theirs, presets, options=SIZED)
+    before = contents(theirs.parent)
+    optics = replace(SIZED, engine="optics", profile="lsm510-63x1.4")
+    with pytest.raises(InputError, match="--engine optics needs"):
+        texture_dataset(theirs, optics, overwrite=True)
+    assert contents(theirs.parent) == before
 
 
 def test_optics_make_images_in_both_modes(source, tmp_path):
@@ -471,6 +572,8 @@ def test_folders_have_names(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert texture_folder(Path(), "mip") == tmp_path / "here-mip"
+    assert texture_folder(Path(".."), "mip") == tmp_path.with_name(f"{tmp_path.name}-mip")
+    assert texture_folder(Path("a/.."), "mip") == tmp_path / "here-mip"
 
 
 def test_the_settings_are_those_of_the_spec():

@@ -24,6 +24,7 @@ from cellsynth.errors import (
 from cellsynth.formats.manifest import FORMAT
 from cellsynth.presets.bundle import Bundle, read_bundle
 from cellsynth.presets.texture import GeneratorSpec, TextureRecipe
+from cellsynth.texture import train
 from cellsynth.texture.conditions import CONDITIONS
 from cellsynth.texture.networks import load_generator
 from cellsynth.texture.train import (
@@ -120,6 +121,59 @@ def test_interrupted_and_resumed_is_the_same_texture(
     assert found.contents["texture.safetensors"] == whole.contents["texture.safetensors"]
 
 
+def stopped_at_the_first_step(event: TrainTextureEvent) -> None:
+    if event.report:
+        raise KeyboardInterrupt
+
+
+def kept(out: Path) -> dict[str, bytes]:
+    """What an interrupted training left."""
+    work = work_folder(out)
+    return {str(p): p.read_bytes() for p in sorted(work.rglob("*")) if p.is_file()}
+
+
+def test_bad_input_takes_nothing_from_an_interrupted_training(
+    data: Path, sphere_bundle: Bundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        train_texture(data, sphere_bundle, out, OPTIONS, on_event=stopped_at_the_first_step)
+    (work_folder(out) / "checkpoint.safetensors").unlink()
+    before = kept(out)
+    assert before
+    with pytest.raises(MissingError, match="dta is not a folder"):
+        train_texture(tmp_path / "dta", sphere_bundle, out, OPTIONS, overwrite=True)
+    assert kept(out) == before
+    with pytest.raises(InputError, match="had another grain_um; give the same again"):
+        train_texture(data, sphere_bundle, out, changed(grain_um=9.0), resume=True)
+    assert kept(out) == before
+    _constant(data)
+    with pytest.raises(InputError, match="constant"):
+        train_texture(data, sphere_bundle, out, OPTIONS, overwrite=True)
+    assert not work_folder(out).exists()
+
+
+@pytest.mark.parametrize("stage", ["pairs", "train"])
+def test_a_training_that_runs_is_left_alone(
+    data: Path, sphere_bundle: Bundle, tmp_path: Path, stage: str
+) -> None:
+    out = tmp_path / "out"
+    refused = []
+
+    def another(event: TrainTextureEvent) -> None:
+        if event.stage == stage and not refused:
+            for how in ({"resume": True}, {"overwrite": True}):
+                before = kept(out)
+                with pytest.raises(InUseError, match="being written by another run") as info:
+                    train_texture(data, sphere_bundle, out, OPTIONS, **how)
+                assert kept(out) == before
+                refused.append(info)
+
+    train_texture(data, sphere_bundle, out, OPTIONS, on_event=another)
+    assert len(refused) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "out"]
+
+
 def test_a_sheet_is_drawn_and_kept_where_wanted(
     data: Path, sphere_bundle: Bundle, tmp_path: Path
 ) -> None:
@@ -127,6 +181,18 @@ def test_a_sheet_is_drawn_and_kept_where_wanted(
     work = work_folder(tmp_path / "out")
     assert (work / "sheet.png").read_bytes()[:4] == b"\x89PNG"
     assert not list(work.glob("*.part"))
+
+
+def test_the_sheet_shows_the_mask_of_the_slice_itself(
+    sphere_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr(train, "write_sheet", lambda _, rows: seen.extend(rows))
+    data = write_pairs(tmp_path / "data", frames=1, depth=4, dtype="uint8")
+    train_texture(data, sphere_bundle, tmp_path / "out", changed(mode="3d", length=Length(steps=1)))
+    assert len(seen) == train.EXAMPLES
+    for conditions, real, _ in seen:
+        np.testing.assert_array_equal(conditions[0] > 0, real > 0)
 
 
 def test_a_texture_is_trained_on(data: Path, sphere_bundle: Bundle, tmp_path: Path) -> None:
@@ -155,9 +221,24 @@ def test_a_texture_is_trained_on(data: Path, sphere_bundle: Bundle, tmp_path: Pa
     assert not (tmp_path / "third").exists()
 
 
+@pytest.mark.parametrize(
+    ("depth", "given", "judged"),
+    [
+        (4, {}, True),
+        (4, {"grain_um": 1.25, "grain_octaves": 2}, True),
+        (4, {"grain_um": 9.0}, False),
+        (4, {"grain_octaves": 3}, False),
+        (None, {}, False),  # what turns in space cannot be followed in flat masks
+    ],
+)
 def test_images_of_the_simulated_microscope_bring_their_grain(
-    data: Path, sphere_bundle: Bundle, tmp_path: Path
+    sphere_bundle: Bundle,
+    tmp_path: Path,
+    depth: int | None,
+    given: dict[str, float],
+    judged: bool,
 ) -> None:
+    data = write_pairs(tmp_path / "data", frames=1, depth=depth)
     fluorophore = {"grain_um": 1.25, "grain_octaves": 2}
     manifest = {
         "format": FORMAT,
@@ -165,13 +246,14 @@ def test_images_of_the_simulated_microscope_bring_their_grain(
         "texture": {"engine": "optics", "seed": 11, "profile": {"fluorophore": fluorophore}},
     }
     (data / "dataset.json").write_text(json.dumps(manifest))
-    train_texture(data, sphere_bundle, tmp_path / "out", OPTIONS, keep=True)
+    options = changed(length=Length(steps=1), plain=True, **given)
+    train_texture(data, sphere_bundle, tmp_path / "out", options, keep=True)
     spec = read_bundle(tmp_path / "out").preset.texture
     assert spec is not None
-    assert (spec.grain_um, spec.grain_octaves) == (1.25, 2)
-    assert spec.training.recipe.judged_grain
+    assert {"grain_um": spec.grain_um, "grain_octaves": spec.grain_octaves} == fluorophore | given
+    assert spec.training.recipe.judged_grain is judged
     pairs = json.loads((work_folder(tmp_path / "out") / "pairs" / "pairs.json").read_text())
-    assert pairs["given"]["seed"] == 11
+    assert pairs["given"]["seed"] == (11 if judged else 0)
 
 
 @pytest.mark.parametrize("mode", ["mip", "3d"])
@@ -300,6 +382,33 @@ def test_bad_input_is_told_in_one_line_and_leaves_nothing(
         train_texture(data, sphere_bundle, tmp_path / "out", OPTIONS)
     assert "\n" not in str(info.value)
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+@pytest.mark.parametrize(
+    ("scales", "enhancer", "least"), [(1, False, 2), (2, False, 3), (4, False, 9), (2, True, 5)]
+)
+def test_images_may_be_small_but_not_too_small(
+    sphere_bundle: Bundle, tmp_path: Path, scales: int, enhancer: bool, least: int
+) -> None:
+    assert OPTIONS.generator is not None
+    options = changed(
+        length=Length(steps=1),
+        recipe=OPTIONS.recipe.model_copy(update={"scales": scales}),
+        generator=OPTIONS.generator.model_copy(update={"enhancer": enhancer}),
+        plain=True,
+    )
+    for side in (least - 1, least):
+        data = write_pairs(tmp_path / f"{side}", frames=1)
+        for path in data.rglob("*.tif"):
+            image = tifffile.imread(path)[:, 16 : 16 + side]
+            tifffile.imwrite(path, image, photometric="minisblack")
+        if side == least:
+            train_texture(data, sphere_bundle, tmp_path / "out", options)
+            continue
+        match = rf"t000\.tif has shape \(48, {side}\); .* need {least} pixels on a side"
+        with pytest.raises(InputError, match=match):
+            train_texture(data, sphere_bundle, tmp_path / "out", options)
+        assert [path.name for path in tmp_path.iterdir()] == [f"{side}"]
 
 
 def test_what_lies_there_is_not_mixed_into(
