@@ -12,7 +12,11 @@ from pathlib import Path
 
 from cellsynth.errors import CellsynthError, StorageError
 
-__all__ = ["link_or_copy", "remove", "storing", "whole_or_nothing"]
+__all__ = ["REPLACES", "link_or_copy", "remove", "storing", "whole_or_nothing"]
+
+# In a working folder: what is made there may replace what lies where it goes, so that whoever
+# resumes it need not say so again.
+REPLACES = "replaces"
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",

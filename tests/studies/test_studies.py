@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,30 @@ def test_other_settings_are_not_resumed(tmp_path):
     other = study.settings["small"].model_copy(update={"omegas": (5.0,)})
     with pytest.raises(InputError, match="the interrupted study had settings other ones"):
         run_study(replace(study, settings={"small": other}), out, threads=1, resume=True)
+
+
+def test_one_that_was_to_replace_a_result_goes_on(results, tmp_path):
+    study, out = tiny_study("omega"), tmp_path / "study"
+    shutil.copytree(results / "study-omega", out)
+
+    def interrupt(event: StudyEvent) -> None:
+        if event.stage == "omega-30":
+            raise KeyboardInterrupt
+
+    def resume(**given: Any) -> StudyResult:
+        return run_study(study, out, threads=1, resume=True, **given)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, out, threads=1, overwrite=True, on_event=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        resume(on_event=interrupt)
+    assert read_study(out / "result.json").seed == 1
+    again = resume(keep=True)
+    assert again.seed == 0
+    assert read_study(out / "result.json") == again
+    # It has done so once.
+    with pytest.raises(InUseError, match="holds a study already"):
+        resume()
 
 
 def test_folders_in_use_are_refused(results, tmp_path):

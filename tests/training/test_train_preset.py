@@ -245,9 +245,16 @@ def test_a_preset_is_replaced_only_when_asked(trained, masks, options, tmp_path,
         train_preset(masks, out, short)
     with pytest.raises(InUseError, match="holds a preset already"):
         train_preset(masks, out, short, resume=True)
+    other = replace(short, title="Others")
+    for given in ({"overwrite": True}, {"resume": True}):
+        with pytest.raises(StopError):
+            train_preset(masks, out, other, on_event=stop_in("evaluate"), **given)
     assert contents(out) == before
-    train_preset(masks, out, replace(short, title="Others"), overwrite=True)
+    # One that was to replace it still is when it is resumed, and then no more.
+    train_preset(masks, out, other, resume=True, keep=True)
     assert read_bundle(out).preset.title == "Others"
+    with pytest.raises(InUseError, match="holds a preset already"):
+        train_preset(masks, out, other, resume=True)
 
 
 def test_a_folder_of_somebody_else_is_left_alone(masks, options, tmp_path):
