@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["Recipe"]
 
@@ -76,3 +76,12 @@ class Recipe(BaseModel):
     average: float = Field(
         0.0, ge=0, lt=1, description="Decay per step of the averaged weights; 0 means none"
     )
+
+    @model_validator(mode="after")
+    def _points_are_there(self) -> Recipe:
+        if self.points_per_frame > self.pool_points:
+            raise ValueError(
+                f"points_per_frame must be at most pool_points = {self.pool_points}, got "
+                f"{self.points_per_frame}"
+            )
+        return self
