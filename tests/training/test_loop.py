@@ -432,6 +432,32 @@ def test_the_gradient_is_clipped(spec, recipe, pool):
     assert float(torch.stack(norms).norm()) == pytest.approx(1e-9, rel=1e-2)
 
 
+@pytest.mark.parametrize("optimiser", ["soap", "adam"])
+def test_a_training_that_diverges_ends_and_keeps_its_last_checkpoint(
+    spec, recipe, pool, tmp_path, optimiser
+):
+    recipe = recipe.model_copy(update={"optimiser": optimiser, "learning_rate": 0.5})
+    trainer = make(spec, recipe, pool)
+    with pytest.raises(StoppedError):
+        trainer.run(tmp_path / "c", stop_at(3))
+    before = (tmp_path / "c").read_bytes()
+    with torch.no_grad():
+        trainer.decoder.output.weight[0, 0] = math.nan
+    with pytest.raises(InputError, match=r"step 4: the loss is nan .* learning_rate 0\.5"):
+        trainer.run(tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == before
+
+
+def test_a_gradient_without_end_is_not_followed(spec, recipe, pool):
+    """Where the loss is a number all the same."""
+    trainer = make(spec, recipe.model_copy(update={"clip": None}), pool)
+    trainer.angles.register_hook(lambda gradient: gradient / 0)
+    before = state(trainer)
+    with pytest.raises(InputError, match="step 1: the loss is 0.* the norm of its gradient"):
+        trainer.run()
+    assert_equal(state(trainer), before)
+
+
 def test_averaged_weights_lag_behind(spec, recipe, pool):
     trainer = make(spec, recipe.model_copy(update={"average": 0.9}), pool, steps=20)
     start = trainer.decoder.output.weight.detach().clone()
