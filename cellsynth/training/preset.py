@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cellsynth.errors import InputError, InUseError, StorageError
 from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.field.model import CellModel
-from cellsynth.formats.storage import REPLACES, remove, storing
+from cellsynth.formats.storage import REPLACES, remove, storing, whole_file
 from cellsynth.presets.bundle import Bundle, check_free, write_bundle
 from cellsynth.presets.card import write_card
 from cellsynth.presets.judge import judge
@@ -215,10 +215,8 @@ def _prepare(
     text = json.dumps(
         {"given": given, "left_out": [{"name": x.name, "reason": x.reason} for x in skipped]}
     )
-    with storing(record):
-        part = record.with_suffix(".part")
+    with whole_file(record) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(record)
 
 
 def _opened(work: Path) -> tuple[ShapeStore, tuple[LeftOut, ...]]:
@@ -278,8 +276,8 @@ def _draw_points(work: Path, options: TrainOptions, notify: Callable[[TrainEvent
         seed=options.seed,
         on_progress=lambda done, total: notify(TrainEvent("points", done, total)),
     )
-    with storing(drawn):
-        drawn.write_text(asked, encoding="utf-8")
+    with whole_file(drawn) as part:
+        part.write_text(asked, encoding="utf-8")
 
 
 def _train(
@@ -389,8 +387,8 @@ def _evaluate(
         where=where,
         on_progress=lambda done, total: notify(TrainEvent("evaluate", done, total)),
     )
-    with storing(path):
-        np.save(path, dsc)
+    with whole_file(path) as part, part.open("wb") as file:
+        np.save(file, dsc)
     return dsc
 
 
