@@ -132,7 +132,7 @@ def learn(
     checkpoint = folder / CHECKPOINT
     if checkpoint.is_file():
         trainer.load(checkpoint)
-        if on_step is not None:
+        if on_step is not None and trainer.step:
             on_step(trainer, Report(trainer.step, trainer.seconds, trainer.share, math.nan))
 
     def told(report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tiny_studies import LEARNING
 
 from cellsynth.errors import InputError, TopologyError
 from cellsynth.geometry import Grid, spread_frames
@@ -13,11 +14,12 @@ from cellsynth.shapes.turned import turned
 from cellsynth.studies import trained_presets
 from cellsynth.studies.classification import _linear, _silhouette
 from cellsynth.studies.exploration import _corners, _is_between
-from cellsynth.studies.fields import Learning
+from cellsynth.studies.fields import Learning, kept_store, learn
 from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.space_interpolation import _covering, _nearest
 from cellsynth.studies.study import Bench
 from cellsynth.studies.texture import _nearer
+from cellsynth.training.loop import Trainer
 from cellsynth.training.preset import TrainSummary, work_folder
 
 
@@ -111,6 +113,25 @@ def test_a_triangle_needs_three_whole_cells():
     learned = [{"number": n, "described": cell if n < 3 else None} for n in (1, 2, 3)]
     with pytest.raises(TopologyError, match="2 of 3 learned cells keep the topology, expected 3"):
         _corners({"preset": {"name": "p"}, "learned": learned})
+
+
+def test_of_a_step_that_was_not_taken_nothing_is_told(tmp_path, monkeypatch):
+    cells = Cells(kind="platynereis", count=2, frames=(0,), across=16)
+    bench, few = Bench(cells, 0, tmp_path), LEARNING.model_copy(update={"steps": 2})
+    store = kept_store(
+        bench, "store", phantom_cells(cells, seed=0), half_extent_um=half_extent_um("platynereis")
+    )
+
+    def interrupted(_: Trainer) -> float:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            learn(bench, "training", store, few)
+    told = []
+    learn(bench, "training", store, few, on_step=lambda _, report: told.append(report.step))
+    assert told == [1, 2]
 
 
 def test_a_preset_is_trained_on_phantoms_made_once(tmp_path, monkeypatch, sphere_bundle):
