@@ -51,7 +51,7 @@ class Recipe(BaseModel):
         0.02, ge=0, lt=1, description="Share of the training in which the rates rise from 0"
     )
     latent_penalty: float = Field(
-        1e-4, ge=0, description="Weight of the codes' mean square in the loss"
+        1e-4, ge=0, description="Weight in the loss of a code's squared norm, a mean over frames"
     )
     latent_init_sigma: float = Field(
         0.01, ge=0, description="Standard deviation of the codes before training"
