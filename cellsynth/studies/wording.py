@@ -70,6 +70,8 @@ def settings_told(settings: Mapping[str, Any], path: str = "") -> Iterator[str]:
         if isinstance(value, Mapping):
             known = usual().model_dump(mode="json") if usual else {}
             unusual = {k: v for k, v in value.items() if k not in known or known[k] != v}
+            if usual:
+                unusual = {k: "none" if v is None else v for k, v in unusual.items()}
             if usual and not unusual:
                 yield f"{name} as by default"
             yield from settings_told(unusual, name)

@@ -206,7 +206,7 @@ def test_numbers_as_they_are_written():
 
 
 def test_settings_are_told_but_for_what_is_usual():
-    recipe = Recipe(points_per_frame=7).model_dump(mode="json")
+    recipe = Recipe(points_per_frame=7, clip=None).model_dump(mode="json")
     field = FieldSpec().model_dump(mode="json")
     settings = {
         "cells": {"kind": "a549", "frames": [0, 29], "half": None},
@@ -222,6 +222,7 @@ def test_settings_are_told_but_for_what_is_usual():
         "kinds 2 count 3",
         "learning steps 5",
         "learning recipe points_per_frame 7",
+        "learning recipe clip none",
         "learning field as by default",
         "spread 0.7",
         "omegas 1, 30",
