@@ -3,7 +3,8 @@
 New cells are drawn and imaged by the simulated microscope of their type, which stands for the real
 one. One half of the images is what is compared with; of the cells of the other half there are the
 microscope's images, those of the generator, and those of the simplest thing that works, a blurred
-mask with noise, fitted to images of other cells. How far the microscope's two halves are apart says how alike can be.
+mask with noise, fitted to images of other cells. How far the microscope's two halves are apart says
+how alike can be.
 
 Source: Wiesner et al. 2024, section 5.9, which shows images and gives no numbers.
 """
