@@ -31,6 +31,7 @@ __all__ = [
     "interruptible",
     "print_error",
     "quoted",
+    "resuming",
 ]
 
 TENTHS = 10
@@ -59,6 +60,12 @@ def print_error(message: str, *, word: str = "error") -> None:
 def quoted(path: Path) -> str:
     """A path as one would type it."""
     return shlex.quote(str(path))
+
+
+def resuming(overwrite: bool) -> str:
+    """How to go on with what was interrupted; ``--overwrite`` would begin anew."""
+    instead = " instead of --overwrite" if overwrite else ""
+    return f"the same command with --resume{instead} goes on"
 
 
 class Printer:

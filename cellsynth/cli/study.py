@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.console import Printer, Progress, interruptible, quoted, resuming
 from cellsynth.cli.flags import (
     DeviceFlag,
     OverwriteFlag,
@@ -80,7 +80,7 @@ def study(
     out = out or study_folder(name)
     device = pick_device(device)
     work = work_folder(out)
-    with Progress(quiet) as progress, interruptible(lambda: _whole(work)):
+    with Progress(quiet) as progress, interruptible(lambda: _whole(work, overwrite)):
         result = run_study(
             found,
             out,
@@ -111,10 +111,10 @@ class _Shown:
         self._progress.update(what, event.done, event.total, event.note)
 
 
-def _whole(work: Path) -> str:
+def _whole(work: Path, overwrite: bool) -> str:
     if not work.exists():
         return "nothing is left behind; run it again"
-    return f"whole stages are kept in {quoted(work)}; the same command with --resume goes on"
+    return f"whole stages are kept in {quoted(work)}; {resuming(overwrite)}"
 
 
 def _print(printer: Printer, result: StudyResult) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cellsynth.cli.console import Printer, Progress, interruptible, quoted
+from cellsynth.cli.console import Printer, Progress, interruptible, quoted, resuming
 from cellsynth.cli.ending import report_preset_at_the_end
 from cellsynth.cli.flags import (
     DeviceFlag,
@@ -219,7 +219,7 @@ def train_preset(
     )
     device = pick_device(device)
     work = preset.work_folder(out)
-    with Progress(quiet) as progress, interruptible(lambda: _whole(work)):
+    with Progress(quiet) as progress, interruptible(lambda: _whole(work, overwrite)):
         summary = preset.train_preset(
             data,
             out,
@@ -260,10 +260,10 @@ class _Shown:
         self._progress.update(STAGES[event.stage], event.done, event.total, note)
 
 
-def _whole(work: Path) -> str:
+def _whole(work: Path, overwrite: bool) -> str:
     if not work.exists():
         return "nothing is left behind; run it again"
-    return f"the training so far is kept in {quoted(work)}; the same command with --resume goes on"
+    return f"the training so far is kept in {quoted(work)}; {resuming(overwrite)}"
 
 
 def _print_summary(printer: Printer, summary: TrainSummary) -> None:

@@ -12,7 +12,11 @@ from pathlib import Path
 
 from cellsynth.errors import CellsynthError, StorageError
 
-__all__ = ["link_or_copy", "remove", "storing", "whole_or_nothing"]
+__all__ = ["REPLACES", "link_or_copy", "remove", "storing", "whole_file", "whole_or_nothing"]
+
+# In a working folder: what is made there may replace what lies where it goes, so that whoever
+# resumes it need not say so again.
+REPLACES = "replaces"
 
 _ADVICE = {
     errno.ENOSPC: "free some space or choose another folder",
@@ -63,6 +67,22 @@ def remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside ``path`` for a file that takes its name at the end, or is removed.
+
+    Raises:
+        StorageError: The disk refused.
+    """
+    part = path.with_name(f"{path.name}.part")
+    with storing(path):
+        try:
+            yield part
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 @contextmanager

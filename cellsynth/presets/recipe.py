@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 __all__ = ["Recipe"]
 
@@ -51,7 +51,7 @@ class Recipe(BaseModel):
         0.02, ge=0, lt=1, description="Share of the training in which the rates rise from 0"
     )
     latent_penalty: float = Field(
-        1e-4, ge=0, description="Weight of the codes' mean square in the loss"
+        1e-4, ge=0, description="Weight in the loss of a code's squared norm, a mean over frames"
     )
     latent_init_sigma: float = Field(
         0.01, ge=0, description="Standard deviation of the codes before training"
@@ -76,3 +76,12 @@ class Recipe(BaseModel):
     average: float = Field(
         0.0, ge=0, lt=1, description="Decay per step of the averaged weights; 0 means none"
     )
+
+    @model_validator(mode="after")
+    def _points_are_there(self) -> Recipe:
+        if self.points_per_frame > self.pool_points:
+            raise ValueError(
+                f"points_per_frame must be at most pool_points = {self.pool_points}, got "
+                f"{self.points_per_frame}"
+            )
+        return self

@@ -17,7 +17,7 @@ from typing import Any
 from cellsynth.errors import InputError, InUseError
 from cellsynth.evaluation.files import write_result
 from cellsynth.formats.making import at_most, cores
-from cellsynth.formats.storage import remove, storing, whole_or_nothing
+from cellsynth.formats.storage import REPLACES, remove, storing, whole_file, whole_or_nothing
 from cellsynth.presets.versions import versions
 from cellsynth.studies.results import RESULT, Scale, StageRecord, StudyResult
 from cellsynth.studies.study import Bench, Found, Stage, Study, StudyEvent
@@ -76,7 +76,8 @@ def run_study(
         seed: Of everything random.
         threads: Cores used at most; by default all there are. Changes rounding at most.
         device: Torch device of trainings.
-        resume: Go on with a run that was interrupted, given the same scale and seed.
+        resume: Go on with a run that was interrupted, given the same scale and seed. It replaces
+            the result at ``out`` if it was begun to.
         overwrite: Replace the result at ``out``, and the interrupted run.
         keep: Leave the working folder in place.
         on_event: Told of progress.
@@ -88,8 +89,9 @@ def run_study(
     """
     import torch
 
-    check_study_folder(out, overwrite=overwrite)
     work = work_folder(out)
+    replaces = overwrite or (resume and (work / REPLACES).is_file())
+    check_study_folder(out, overwrite=replaces)
     if work.exists() and overwrite:
         remove(work)
     settings = study.settings[scale]
@@ -101,7 +103,7 @@ def run_study(
     }
     if work.exists() and not resume:
         raise InUseError(f"{work} holds an interrupted study; pass --resume or --overwrite")
-    _begin(work, asked)
+    _begin(work, asked, replaces=replaces and out.exists())
     threads = min(threads or cores(), cores())
     before = torch.get_num_threads()
     try:
@@ -136,12 +138,11 @@ def run_study(
                 write_result(folder / RESULT, result)
     finally:
         torch.set_num_threads(before)
-    if not keep:
-        remove(work)
+    remove(work / REPLACES if keep else work)
     return result
 
 
-def _begin(work: Path, asked: Found) -> None:
+def _begin(work: Path, asked: Found, *, replaces: bool) -> None:
     """Make the working folder, or see that it is of the same run."""
     record = work / RECORD
     if record.is_file():
@@ -156,6 +157,8 @@ def _begin(work: Path, asked: Found) -> None:
         return
     with storing(work):
         work.mkdir(parents=True, exist_ok=True)
+        if replaces:
+            (work / REPLACES).touch()
     _write(record, asked)
 
 
@@ -237,7 +240,5 @@ def _spent(folder: Path, name: str) -> tuple[float, float]:
 
 def _write(path: Path, value: Any) -> None:
     """JSON, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    with storing(path):
+    with whole_file(path) as part:
         part.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
-        part.replace(path)

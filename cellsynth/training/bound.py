@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellsynth.field.decoder import Decoder
 from cellsynth.geometry import frame_times
 from cellsynth.presets.models import Bound
+from cellsynth.sampling.prior import code_spread
 
 __all__ = ["measure_bound"]
 
@@ -36,8 +37,7 @@ def measure_bound(
     are what will be rendered. ``on_progress`` is called with codes done and codes in all.
     """
     rng = np.random.default_rng([seed, n_frames])
-    spread = float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
-    codes = np.concatenate([latents, spread * rng.standard_normal(latents.shape)])
+    codes = np.concatenate([latents, code_spread(latents) * rng.standard_normal(latents.shape)])
     device = decoder.output.weight.device
     times = frame_times(n_frames)
     reach = REACH[decoder.spec.domain]
@@ -49,8 +49,8 @@ def measure_bound(
             coords = reach * _in_ball(rng, len(part) * points).reshape(len(part), points, 3)
             xyz = torch.tensor(coords, dtype=torch.float32, device=device, requires_grad=True)
             t = torch.tensor(part, dtype=torch.float32, device=device)
-            z = torch.tensor(code, dtype=torch.float32, device=device).expand(len(part), -1)
-            sdf = decoder(xyz, t, z)
+            z = torch.tensor(code, dtype=torch.float32, device=device)[None]
+            sdf = decoder(xyz, t, z, torch.zeros(len(part), dtype=torch.int64, device=device))
             (gradient,) = torch.autograd.grad(sdf.sum(), xyz)
             # Beyond the truncation the field may be as steep as it likes.
             share = sdf.detach().abs().numpy(force=True) / decoder.spec.truncation

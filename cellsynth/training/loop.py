@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cellsynth.errors import InputError
 from cellsynth.field.decoder import Decoder
 from cellsynth.geometry import euler_to_matrix, frame_times
 from cellsynth.presets.models import FieldSpec
@@ -32,7 +33,7 @@ from cellsynth.training.soap import Soap
 from cellsynth.training.stepping import Length, Stepping
 from cellsynth.training.team import Team
 
-__all__ = ["Report", "Trainer", "clamped_l1", "schedule"]
+__all__ = ["Report", "Trainer", "clamped_difference", "clamped_l1", "schedule"]
 
 # Points that go through the network at once on a CPU: activations of more leave the cache, and
 # fresh buffers cost more in page faults than the arithmetic on them.
@@ -133,6 +134,9 @@ class Trainer(Stepping[float, Report]):
         """Train to the end; checkpoints by time, at the end, and when interrupted.
 
         In a team all processes take the same steps by the first one's clock, and it alone writes.
+
+        Raises:
+            InputError: The training diverges; the last checkpoint stays as it was.
         """
         super().run(checkpoint if self.team.leads else None, on_step)
 
@@ -226,14 +230,27 @@ class Trainer(Stepping[float, Report]):
                 torch.autograd.backward((error.sum() + penalty) / len(drawn))
             errors[share][part] = error.detach()
         self._sum(errors)
-        if recipe.clip is not None:
-            nn.utils.clip_grad_norm_([p for _, p in self._named()], recipe.clip)
+        clip = math.inf if recipe.clip is None else recipe.clip
+        norm = nn.utils.clip_grad_norm_([p for _, p in self._named()], clip)
+        errors = errors.cpu()
+        # Of what has diverged no checkpoint is kept either.
         self._whole = False
+        self._check_finite(float(errors.mean()), float(norm))
         self._optimiser.step()
         self._update_average()
-        errors = errors.cpu()
         self._note_losses(drawn, errors)
         return float(errors.mean())
+
+    def _check_finite(self, loss: float, gradient: float) -> None:
+        if math.isfinite(loss) and math.isfinite(gradient):
+            return
+        recipe = self.recipe
+        raise InputError(
+            f"step {self.step + 1}: the loss is {loss:g} and the norm of its gradient "
+            f"{gradient:g}, expected finite numbers: the training diverges at learning_rate "
+            f"{recipe.learning_rate:g}, latent_rate {recipe.latent_rate:g}, rotation_rate "
+            f"{recipe.rotation_rate:g}; train anew with a --recipe of lower rates, or with clip"
+        )
 
     def _sum(self, errors: Tensor) -> None:
         """Add up what the processes found in their shares: the gradient and ``errors``."""
@@ -333,10 +350,14 @@ def clamped_l1(predicted: Tensor, sdf: Tensor, truncation: float) -> Tensor:
     Returns:
         ``(frames,)``.
     """
+    return clamped_difference(predicted, sdf, truncation).abs().mean(dim=-1)
+
+
+def clamped_difference(predicted: Tensor, sdf: Tensor, truncation: float) -> Tensor:
+    """f - d of each point, both cut off at the truncation; as many as there are points."""
     # Distances come back from 16 bits: what was cut off is within a rounding of the truncation.
     limit = truncation * (1 - 1e-3)
-    bounded = predicted.clamp(-limit, limit)
-    return (bounded - sdf.clamp(-limit, limit)).abs().mean(dim=-1)
+    return predicted.clamp(-limit, limit) - sdf.clamp(-limit, limit)
 
 
 def schedule(share: float, recipe: Recipe) -> float:

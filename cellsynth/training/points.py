@@ -120,6 +120,7 @@ class PointPool:
         recipe, near = self._recipe, _near_count(self._recipe)
         frames, points = len(which), recipe.points_per_frame
         n_near = min(round(points * recipe.points_near), near)
+        n_near = max(n_near, points + near - self._points.shape[1])  # of far ones so many at most
         n_far = points - n_near
         drawn = np.empty((frames, points, 4), np.int16)
         for row, i in zip(drawn, which, strict=True):

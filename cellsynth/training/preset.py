@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cellsynth.errors import InputError, InUseError, StorageError
 from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.field.model import CellModel
-from cellsynth.formats.storage import remove, storing
+from cellsynth.formats.storage import REPLACES, remove, storing, whole_file
 from cellsynth.presets.bundle import Bundle, check_free, write_bundle
 from cellsynth.presets.card import write_card
 from cellsynth.presets.judge import judge
@@ -104,7 +104,8 @@ def train_preset(
         out: Folder of the preset.
         options: What to train.
         device: Torch device; with torchrun ``cuda`` is one GPU for each process.
-        resume: Continue a training that was interrupted, given the same options.
+        resume: Continue a training that was interrupted, given the same options. It replaces the
+            preset at ``out`` if it was begun to.
         overwrite: Replace the preset, and the interrupted training, at ``out``.
         keep: Leave the working folder in place.
         on_event: Told of progress, in the first process.
@@ -121,16 +122,17 @@ def train_preset(
     notify = on_event or (lambda _: None)
     work = work_folder(out)
     folders = [data] if isinstance(data, Path) else list(data)
+    replaces = overwrite or (resume and (work / REPLACES).is_file())
 
     def prepare() -> None:
         _judge_names(options)
-        check_free(out, overwrite=overwrite)
+        check_free(out, overwrite=replaces)
         if work.exists() and overwrite:
             remove(work)
         if work.exists() and not resume:
             raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
         try:
-            _prepare(folders, work, options, notify)
+            _prepare(folders, work, options, replaces and out.exists(), notify)
         except BaseException:
             if not (work / RECORD).exists():
                 remove(work)
@@ -156,9 +158,8 @@ def train_preset(
         raise
     if not team.leads:
         return None
-    summary = _finish(store, trainer, work, out, options, left_out, overwrite, notify)
-    if not keep:
-        remove(work)
+    summary = _finish(store, trainer, work, out, options, left_out, replaces, notify)
+    remove(work / REPLACES if keep else work)
     return summary
 
 
@@ -172,6 +173,7 @@ def _prepare(
     folders: Sequence[Path],
     work: Path,
     options: TrainOptions,
+    replaces: bool,
     notify: Callable[[TrainEvent], None],
 ) -> None:
     """Make the training data in ``work``, unless they are there."""
@@ -200,6 +202,8 @@ def _prepare(
     cells, skipped = _read_cells(folders, options, notify)
     with storing(work):
         work.mkdir(parents=True)
+        if replaces:
+            (work / REPLACES).touch()
     build_store(
         work / "shapes.zarr",
         cells,
@@ -211,10 +215,8 @@ def _prepare(
     text = json.dumps(
         {"given": given, "left_out": [{"name": x.name, "reason": x.reason} for x in skipped]}
     )
-    with storing(record):
-        part = record.with_suffix(".part")
+    with whole_file(record) as part:
         part.write_text(text, encoding="utf-8")
-        part.replace(record)
 
 
 def _opened(work: Path) -> tuple[ShapeStore, tuple[LeftOut, ...]]:
@@ -274,8 +276,8 @@ def _draw_points(work: Path, options: TrainOptions, notify: Callable[[TrainEvent
         seed=options.seed,
         on_progress=lambda done, total: notify(TrainEvent("points", done, total)),
     )
-    with storing(drawn):
-        drawn.write_text(asked, encoding="utf-8")
+    with whole_file(drawn) as part:
+        part.write_text(asked, encoding="utf-8")
 
 
 def _train(
@@ -385,8 +387,8 @@ def _evaluate(
         where=where,
         on_progress=lambda done, total: notify(TrainEvent("evaluate", done, total)),
     )
-    with storing(path):
-        np.save(path, dsc)
+    with whole_file(path) as part, part.open("wb") as file:
+        np.save(file, dsc)
     return dsc
 
 

@@ -185,17 +185,20 @@ def test_no_name_can_be_made_of_it(run, asked):
     assert "no name can be made of" in run("train-preset", "日本").fault
 
 
+@pytest.mark.parametrize("flags", [(), ("--overwrite",)])
 @pytest.mark.parametrize("kept", [True, False])
-def test_ctrl_c_tells_whether_to_resume(run, asked, monkeypatch, kept):
+def test_ctrl_c_tells_whether_to_resume(run, asked, monkeypatch, kept, flags):
     def interrupted(data, out, options, **_):
         if kept:
             preset.work_folder(out).mkdir()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(preset, "train_preset", interrupted)
-    result = run("train-preset", "data", "--out", "out")
+    result = run("train-preset", "data", "--out", "out", *flags)
+    instead = " instead of --overwrite" if flags else ""
     expected = (
-        "the training so far is kept in .out.training; the same command with --resume goes on"
+        "the training so far is kept in .out.training; "
+        f"the same command with --resume{instead} goes on"
         if kept
         else "nothing is left behind; run it again"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from tiny_studies import tiny
 
-from cellsynth.errors import FormatError, InputError, InUseError
+from cellsynth.errors import FormatError, InputError, InUseError, MissingError
 from cellsynth.formats.making import at_most, cores
 from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
@@ -115,6 +116,30 @@ def test_other_settings_are_not_resumed(tmp_path):
         run_study(replace(study, settings={"small": other}), out, threads=1, resume=True)
 
 
+def test_one_that_was_to_replace_a_result_goes_on(results, tmp_path):
+    study, out = tiny_study("omega"), tmp_path / "study"
+    shutil.copytree(results / "study-omega", out)
+
+    def interrupt(event: StudyEvent) -> None:
+        if event.stage == "omega-30":
+            raise KeyboardInterrupt
+
+    def resume(**given: Any) -> StudyResult:
+        return run_study(study, out, threads=1, resume=True, **given)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, out, threads=1, overwrite=True, on_event=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        resume(on_event=interrupt)
+    assert read_study(out / "result.json").seed == 1
+    again = resume(keep=True)
+    assert again.seed == 0
+    assert read_study(out / "result.json") == again
+    # It has done so once.
+    with pytest.raises(InUseError, match="holds a study already"):
+        resume()
+
+
 def test_folders_in_use_are_refused(results, tmp_path):
     study = tiny_study("omega")
     with pytest.raises(InUseError, match="holds a study already; pass --overwrite"):
@@ -155,7 +180,10 @@ def test_the_page_has_what_was_measured_and_says_what_was_not(results, tmp_path)
     assert page.read_text() == text
     page.write_text("no marks")
     with pytest.raises(FormatError, match="the page has 0 places for reconstruction"):
-        update_page(page, [], tmp_path / "images")
+        update_page(page, [results / "study-omega"], tmp_path / "others")
+    assert not (tmp_path / "others").exists()
+    with pytest.raises(MissingError, match=r"nothing\.md is not there"):
+        update_page(tmp_path / "nothing.md", [], tmp_path / "images")
 
 
 def test_every_study_has_two_scales_that_json_can_hold():
@@ -181,7 +209,7 @@ def test_numbers_as_they_are_written():
 
 
 def test_settings_are_told_but_for_what_is_usual():
-    recipe = Recipe(points_per_frame=7).model_dump(mode="json")
+    recipe = Recipe(points_per_frame=7, clip=None).model_dump(mode="json")
     field = FieldSpec().model_dump(mode="json")
     settings = {
         "cells": {"kind": "a549", "frames": [0, 29], "half": None},
@@ -197,6 +225,7 @@ def test_settings_are_told_but_for_what_is_usual():
         "kinds 2 count 3",
         "learning steps 5",
         "learning recipe points_per_frame 7",
+        "learning recipe clip none",
         "learning field as by default",
         "spread 0.7",
         "omegas 1, 30",

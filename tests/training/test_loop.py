@@ -122,6 +122,21 @@ def test_loss_in_closed_form():
     assert loss(-5.0, 0.2) == pytest.approx(0.4, abs=1e-3)
 
 
+def test_the_penalty_is_of_the_codes_squared_norm_as_the_recipe_says(spec, recipe, pool):
+    """Its gradient by the codes, against that of a training without it."""
+    gradients = []
+    for weight in (0.0, 5.0):
+        given = recipe.model_copy(update={"latent_penalty": weight, "clip": None})
+        trainer = make(spec, given, pool, steps=1)
+        before = trainer.latents.detach().clone().requires_grad_(True)
+        drawn = trainer._draw_frames(np.random.default_rng([0, 0])) // pool.n_frames
+        trainer.run()
+        gradients.append(trainer.latents.grad)
+    (5.0 * before[torch.from_numpy(drawn)].square().sum(dim=1).mean()).backward()
+    torch.testing.assert_close(gradients[1] - gradients[0], before.grad, rtol=1e-3, atol=1e-6)
+    assert "squared norm" in str(Recipe.model_fields["latent_penalty"].description)
+
+
 def test_loss_is_a_mean_and_pulls_only_what_is_not_beyond():
     predicted = torch.tensor([0.5, 0.1, -0.5], requires_grad=True)
     value = clamped_l1(predicted, torch.tensor([0.2, 0.0, 0.1]), 0.2)
@@ -430,6 +445,32 @@ def test_the_gradient_is_clipped(spec, recipe, pool):
     trainer.run()
     norms = [p.grad.norm() for _, p in trainer._named()]
     assert float(torch.stack(norms).norm()) == pytest.approx(1e-9, rel=1e-2)
+
+
+@pytest.mark.parametrize("optimiser", ["soap", "adam"])
+def test_a_training_that_diverges_ends_and_keeps_its_last_checkpoint(
+    spec, recipe, pool, tmp_path, optimiser
+):
+    recipe = recipe.model_copy(update={"optimiser": optimiser, "learning_rate": 0.5})
+    trainer = make(spec, recipe, pool)
+    with pytest.raises(StoppedError):
+        trainer.run(tmp_path / "c", stop_at(3))
+    before = (tmp_path / "c").read_bytes()
+    with torch.no_grad():
+        trainer.decoder.output.weight[0, 0] = math.nan
+    with pytest.raises(InputError, match=r"step 4: the loss is nan .* learning_rate 0\.5"):
+        trainer.run(tmp_path / "c")
+    assert (tmp_path / "c").read_bytes() == before
+
+
+def test_a_gradient_without_end_is_not_followed(spec, recipe, pool):
+    """Where the loss is a number all the same."""
+    trainer = make(spec, recipe.model_copy(update={"clip": None}), pool)
+    trainer.angles.register_hook(lambda gradient: gradient / 0)
+    before = state(trainer)
+    with pytest.raises(InputError, match=r"step 1: the loss is 0.* the norm of its gradient"):
+        trainer.run()
+    assert_equal(state(trainer), before)
 
 
 def test_averaged_weights_lag_behind(spec, recipe, pool):

@@ -191,8 +191,11 @@ def test_draws_come_from_the_generator(pool):
         np.testing.assert_array_equal(a, b)
 
 
-def test_more_points_a_step_than_the_pool_has(sphere_store, recipe, tmp_path):
-    greedy = recipe.model_copy(update={"pool_points": 100, "points_per_frame": 100})
+@pytest.mark.parametrize("share", [0.0, 0.8, 1.0])
+def test_as_many_points_a_step_as_the_pool_has(sphere_store, recipe, tmp_path, share):
+    greedy = recipe.model_copy(
+        update={"pool_points": 100, "points_per_frame": 100, "points_near": share}
+    )
     pool = build_pool(tmp_path / "points.npy", sphere_store, greedy, seed=0)
     coords, _ = pool.draw(np.random.default_rng(0), np.arange(12))
     assert coords.shape == (12, 100, 3)

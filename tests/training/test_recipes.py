@@ -41,6 +41,11 @@ def test_a_file_says_what_differs(tmp_path):
         ("near_um = '0.3'", BundleError, "near_um .*'0.3'"),
         ("frames_per_step = 1.5", BundleError, "frames_per_step .*1.5"),
         ("points_near = 1.2", BundleError, "points_near .*1.2"),
+        (
+            "pool_points = 64\npoints_per_frame = 65",
+            BundleError,
+            "points_per_frame must be at most pool_points = 64, got 65",
+        ),
         ("optimiser = 'sgd'", BundleError, "optimiser must be 'soap' or 'adam', got 'sgd'"),
         ("near_um = ", BundleError, "recipe .*mine.toml"),
     ],

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -245,9 +247,16 @@ def test_a_preset_is_replaced_only_when_asked(trained, masks, options, tmp_path,
         train_preset(masks, out, short)
     with pytest.raises(InUseError, match="holds a preset already"):
         train_preset(masks, out, short, resume=True)
+    other = replace(short, title="Others")
+    for given in ({"overwrite": True}, {"resume": True}):
+        with pytest.raises(StopError):
+            train_preset(masks, out, other, on_event=stop_in("evaluate"), **given)
     assert contents(out) == before
-    train_preset(masks, out, replace(short, title="Others"), overwrite=True)
+    # One that was to replace it still is when it is resumed, and then no more.
+    train_preset(masks, out, other, resume=True, keep=True)
     assert read_bundle(out).preset.title == "Others"
+    with pytest.raises(InUseError, match="holds a preset already"):
+        train_preset(masks, out, other, resume=True)
 
 
 def test_a_folder_of_somebody_else_is_left_alone(masks, options, tmp_path):
@@ -342,6 +351,27 @@ def test_only_the_frames_asked_for_are_measured(masks, options, tmp_path):
     assert found.evaluation["dsc"]["frames"] == [0, 2]
     assert len(found.evaluation["dsc"]["per_frame"]) == 2
     assert "| DSC, mean of frames 0, 2 |" in found.bundle.card()
+
+
+def test_a_measurement_that_was_cut_off_is_made_again(options, tmp_path, monkeypatch):
+    """Stopped while it was written, with a part of it on disk."""
+    dsc, save = np.ones((4, 3)), np.save
+
+    def stopped(file, array):
+        save(file, array)
+        os.truncate(next(tmp_path.iterdir()), 100)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preset_module, "training_dice", lambda *_, **__: dsc)
+    store = SimpleNamespace(n_sequences=4, n_frames=3)
+    path = tmp_path / "dsc.npy"
+    with monkeypatch.context() as patch:
+        patch.setattr(preset_module.np, "save", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            preset_module._evaluate(None, store, path, options, lambda _: None)
+    found = preset_module._evaluate(None, store, path, options, lambda _: None)
+    np.testing.assert_array_equal(found, dsc)
+    assert [left.name for left in tmp_path.iterdir()] == ["dsc.npy"]
 
 
 def test_an_interrupted_calibration_measures_nothing_twice(masks, options, tmp_path, monkeypatch):
