@@ -26,6 +26,9 @@ __all__ = [
     "export_sources",
 ]
 
+# What an export says of the set that it is of, as that says it.
+CARRIED = ("preset", "options", "walk")
+
 Notify = Callable[["ExportEvent"], None]
 
 
@@ -94,7 +97,7 @@ def export_sources(
         "version": 1,
         "source": {
             "name": of.name,
-            **{key: manifest[key] for key in ("preset", "options") if key in manifest},
+            **{key: manifest[key] for key in CARRIED if key in manifest},
         },
         "export": said
         | {

@@ -210,6 +210,27 @@ def test_the_commands_name_what_was_asked_for(sphere_bundle, tmp_path, monkeypat
     assert Path("b/dataset.json").read_bytes() == Path("a/dataset.json").read_bytes()
 
 
+def test_the_commands_make_a_walk_again(sphere_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLSYNTH_PRESETS", str(sphere_bundle.folder.parent))
+    monkeypatch.chdir(tmp_path)
+    flags = "--walk 3 1 --steps 2 --frames 2 --res 16 --rotation learned --out w --workers 1"
+    assert main(["latent", "sphere", *flags.split()]) == 0
+    [command] = again(open_set(Path("w")))
+    words = command.split()
+    words[words.index("--out") + 1] = "again"
+    assert main([*words[1:], "--workers", "1"]) == 0
+    assert Path("again/dataset.json").read_bytes() == Path("w/dataset.json").read_bytes()
+    text = read(report_dataset(Path("w")).out).text
+    assert "2 on the way from learned code 3 to 1" in text
+    assert main(["export", "w", "--to", "ome-zarr", "--workers", "1"]) == 0
+    assert again(open_set(Path("w-ome-zarr"))) == [command]
+    # Exports of walks that were made before they said so.
+    said = json.loads(Path("w-ome-zarr/dataset.json").read_text())
+    del said["source"]["walk"]
+    Path("w-ome-zarr/dataset.json").write_text(json.dumps(said))
+    assert again(open_set(Path("w-ome-zarr"))) == []
+
+
 def test_an_ome_zarr_set_has_lineage_and_measures(dividing_bundle, tmp_path):
     options = GenerateOptions(Grid.over_omega((24, 24, 24)), n_frames=4, seed=5, format="ome-zarr")
     generate(dividing_bundle, tmp_path / "set", options, count=2)
