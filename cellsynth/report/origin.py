@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from cellsynth.rendering.manifest import is_cube
 from cellsynth.report.source import SetSource
 
 __all__ = ["again", "facts", "preset_named"]
@@ -116,8 +117,7 @@ def _walked(preset: str, options: Mapping[str, Any], walk: Mapping[str, Any]) ->
 def _grid(options: Mapping[str, Any]) -> list[str]:
     """Ω filled is ``--res``; where voxels leave a rest of it, their size was given."""
     shape, size = options["shape"], options["voxel_size_um"]
-    sides = [n * s for n, s in zip(shape, size, strict=True)]
-    if max(sides) - min(sides) > 1e-6 * max(sides):
+    if not (is_cube(shape, size) and options.get("fills_omega", True)):
         return ["--voxel-size", ",".join(f"{s:.10g}" for s in size)]
     return ["--res", str(shape[0]) if len(set(shape)) == 1 else ",".join(map(str, shape))]
 

@@ -196,6 +196,7 @@ def test_the_commands_make_the_set_again(generated, dividing_bundle, tmp_path, m
         ["--res", "12,16,20", "--frames", "3", "--rotation", "10,-20.5,30"],
         ["--voxel-size", "1,0.7,0.7", "--rotation", "none", "--strategy", "neighbourhood"],
         ["--res", "16", "--seed", "9", "--format", "ome-zarr"],
+        ["--voxel-size", "0.62"],  # sixteen on each side of 10 µm, and a rest
     ],
 )
 def test_the_commands_name_what_was_asked_for(sphere_bundle, tmp_path, monkeypatch, flags):
