@@ -240,6 +240,27 @@ def test_masks_of_unknown_size_need_one(tmp_path):
     assert metadata.axes[0].scale == 5
 
 
+@pytest.mark.parametrize(
+    ("shape", "label"), [((65, 100, 100), 20_000), ((4, 5, 6), 65_535), ((1, 1, 1), 1)]
+)
+def test_labels_may_be_larger_than_a_slab_has_voxels(tmp_path, shape, label):
+    frame = np.zeros(shape, np.uint16)
+    frame[-1, :1, :1] = label
+    frame[: shape[0] - 1, 2:4] = 1
+    lineage = Lineage(tuple(Tracklet(n, 0, 0) for n in np.unique(frame).tolist() if n))
+    write_ctc(tmp_path / "set", "01", [frame], lineage, voxel_size_um=(1, 1, 1))
+    for to, path in (("geff", "01.geff"), ("ome-zarr", "01.ome.zarr/tracks")):
+        export_dataset(tmp_path / "set", tmp_path / to, to)
+        graph, _ = geff.read(str(tmp_path / to / path))
+        assert lineage_of(graph) == lineage
+        found = {data["label"]: data for _, data in graph.nodes(data=True)}
+        node = found[label]
+        assert [node[axis] for axis in "zyx"] == [shape[0] - 1, 0, 0]
+        assert {n: data["volume"] for n, data in found.items()} == {
+            n: np.count_nonzero(frame == n) for n in found
+        }
+
+
 def test_flat_masks_are_one_voxel_deep(tmp_path):
     folder = tmp_path / "set" / "01_GT" / "TRA"
     folder.mkdir(parents=True)
