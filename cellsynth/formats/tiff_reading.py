@@ -202,14 +202,16 @@ def read_voxel_size_um(path: StrPath) -> Triple | None:
 
     Raises as :func:`read_header`.
     """
-    with _opened(path) as (tiff, _):
+    with _opened(path) as (tiff, series):
+        sides = zip(series.axes, series.shape, strict=True)
+        deep = any(n > 1 and axis not in "TCYXS" for axis, n in sides)
         pixels = _ome_pixels(tiff)
         if pixels is not None:
             sizes = [_ome_length(pixels, axis) for axis in "ZYX"]
         else:
             sizes = _imagej_sizes(tiff)
     z, y, x = sizes
-    if y is None or x is None:
+    if y is None or x is None or (z is None and deep):
         return None
     # Two-dimensional images have no depth of their own; ImageJ too takes 1 there.
     return 1.0 if z is None else z, y, x
