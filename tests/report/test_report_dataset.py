@@ -407,6 +407,18 @@ def test_the_brief_report_looks_at_some_frames_of_large_sequences(tmp_path, monk
     assert brief.n_bytes < whole.n_bytes
 
 
+def test_the_brief_report_of_cells_that_are_all_cut(tmp_path, monkeypatch):
+    frames = [np.ones((2, 6, 6), np.uint16)] * 3
+    lineage = Lineage((Tracklet(1, 0, 2),))
+    write_ctc(tmp_path / "cut", "01", frames, lineage, voxel_size_um=VOXEL)
+    monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", 1)
+    monkeypatch.setattr(options_module, "FRAMES_AT_THE_END", 2)
+    brief = report_dataset(tmp_path / "cut", ReportOptions(brief=True), out=tmp_path / "r.html")
+    text = read(brief.out).text
+    assert "2 of 3 frames" in text
+    assert "no whole cell" in text
+
+
 def test_files_of_others_are_not_replaced(tmp_path):
     folder = write_set(tmp_path / "set", 1)
     out = tmp_path / "thesis.html"
