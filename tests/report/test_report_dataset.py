@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -362,6 +363,28 @@ def test_pictures_of_noise_become_coarser_until_they_fit(tmp_path, monkeypatch):
     # With all that may be beside them: meshes of 3 × 30 frames, in base64.
     meshes = 4 / 3 * 3 * 30 * FACES * (3 * 2 + 0.6 * 3 * 2)
     assert PICTURES_MOST + meshes < 0.95 * MOST_BYTES
+
+
+def test_memory_is_that_of_the_cells_not_of_their_frames(tmp_path):
+    side = 1024  # on pixels of a fourth of a voxel an image of this takes 67 MB
+    folder = tmp_path / "wide" / "01_GT" / "TRA"
+    folder.mkdir(parents=True)
+    (tmp_path / "wide" / "01").mkdir()
+    write_table(folder / "man_track.txt", Lineage((Tracklet(1, 0, 2),)))
+    for t in range(3):
+        frame = np.zeros((side, side), np.uint16)
+        frame[300:330, 900 + t : 940 + t] = 1
+        write_image(folder / f"man_track{t:03d}.tif", frame, voxel_size_um=(1, 1))
+        write_image(tmp_path / "wide" / "01" / f"t{t:03d}.tif", frame * 9, voxel_size_um=(1, 1))
+    source = open_set(tmp_path / "wide")
+    tracemalloc.start()
+    [sequence] = pictures_module.take_pictures(source.sequences).sequences
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sequence.images is not None
+    assert sequence.images.size == sequence.masks.size
+    assert max(sequence.masks.size) == 4 * 42 + 2 * 7
+    assert peak < 40e6
 
 
 def test_the_brief_report_looks_at_the_first_sequences(tmp_path, monkeypatch):
