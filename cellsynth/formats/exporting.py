@@ -101,6 +101,8 @@ def export_sources(
         },
         "export": said
         | {
+            "shape": [[source.n_frames, *source.shape] for source in sources],
+            "images": [source.image_dtype and source.image_dtype.name for source in sources],
             "voxel_size_um": [list(source.voxel_size_um) for source in sources],
             "frame_interval_s": [source.frame_interval_s for source in sources],
         },

@@ -109,6 +109,22 @@ def test_stacks_come_back_as_masks_to_train_on(imaged, tmp_path, frames, lineage
 
 
 @pytest.mark.parametrize("to", KINDS)
+def test_a_set_that_changed_is_not_gone_on_with(imaged, tmp_path, frames, tree, to):
+    root, _ = imaged
+    export_dataset(root, tmp_path / "out", to)
+    before = tree(tmp_path / "out")
+    said = json.loads((tmp_path / "out" / "dataset.json").read_text())["export"]
+    assert said["images"] == [None, "uint16"]
+    assert said["shape"] == [[5, 5, 9, 10]] * 2
+    (root / "01").mkdir()
+    for t, frame in enumerate(frames):
+        write_image(root / "01" / f"t{t:03d}.tif", frame, voxel_size_um=SIZE)
+    with pytest.raises(InputError, match="out was begun with another export"):
+        export_dataset(root, tmp_path / "out", to, resume=True)
+    assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("to", KINDS)
 def test_workers_change_no_byte(imaged, tmp_path, tree, to):
     root, _ = imaged
     export_dataset(root, tmp_path / "one", to)
