@@ -14,6 +14,7 @@ from cellsynth.formats.ctc_names import FOLDERS, sequence_names
 from cellsynth.formats.ctc_scan import list_contents
 from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.manifest import find_manifest
+from cellsynth.formats.storage import as_text
 from cellsynth.geometry import Index, Triple, as_index
 from cellsynth.shapes.mask_sequence import MaskSequence
 from cellsynth.shapes.masks import open_masks
@@ -106,7 +107,9 @@ def open_set(
     else:
         masks = open_masks(path, voxel_size_um=voxel_size_um, kind=kind)
         sequences = tuple(_of_masks(path, source) for source in masks)
-    return SetSource(path.resolve().name, sequences, find_manifest(path) or {}, tuple(masks))
+    return SetSource(
+        as_text(path.resolve().name), sequences, find_manifest(path) or {}, tuple(masks)
+    )
 
 
 def _flat_ctc(path: Path, kind: Kind | None) -> list[CTCSequence]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cellsynth.errors import FormatError, InputError
 from cellsynth.formats.lineage import Lineage
+from cellsynth.formats.storage import as_text
 from cellsynth.geometry import Index, Triple, as_index
 from cellsynth.shapes.cell_mask import cut_out
 
@@ -49,7 +50,7 @@ class MaskSequence:
     @property
     def short_name(self) -> str:
         """The name without the data set's: a sequence's number, or the name of a file."""
-        return self.name.rsplit("/", 1)[-1]
+        return as_text(self.name.rsplit("/", 1)[-1])
 
     def frame(self, t: int) -> NDArray[Any]:
         """Labels ``(z, y, x)`` of frame ``t``, whole numbers.

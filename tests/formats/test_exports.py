@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 
 import geff
 import numpy as np
@@ -122,6 +124,15 @@ def test_a_set_that_changed_is_not_gone_on_with(imaged, tmp_path, frames, tree, 
     with pytest.raises(InputError, match="out was begun with another export"):
         export_dataset(root, tmp_path / "out", to, resume=True)
     assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_a_set_whose_name_is_no_text_is_exported_and_gone_on_with(valid_set, tmp_path):
+    root = valid_set.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    export_dataset(root, tmp_path / "out", "geff")
+    said = json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"))
+    assert said["source"] == {"name": "caf\ufffd"}
+    assert export_dataset(root, tmp_path / "out", "geff", resume=True).made == 0
 
 
 @pytest.mark.parametrize("to", KINDS)

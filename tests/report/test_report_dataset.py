@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -319,6 +321,20 @@ def test_names_are_text_never_tags(tmp_path):
     summary = report_dataset(stack, out=tmp_path / "r.html")
     assert len(read(summary.out).of("script")) == 4
     assert cells(summary.out)["sequences"][0]["name"].startswith("<∕script>")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_names_that_are_no_text_are_shown_as_far_as_they_are(tmp_path):
+    folder = write_set(tmp_path / os.fsdecode(b"caf\xe9"), 1)
+    found = read(report_dataset(folder, out=tmp_path / "r.html").out)
+    assert "caf\ufffd" in found.text
+    stacks = tmp_path / "stacks"
+    stacks.mkdir()
+    stack = np.stack(family_frames())
+    tifffile.imwrite(stacks / os.fsdecode(b"\xe9.tif"), stack, metadata={"axes": "TZYX"})
+    told = ReportOptions(voxel_size_um=VOXEL)
+    report_dataset(stacks, told, out=tmp_path / "r.html")
+    assert cells(tmp_path / "r.html")["sequences"][0]["name"] == "\ufffd.tif"
 
 
 def test_an_empty_frame_and_a_single_one(tmp_path):
