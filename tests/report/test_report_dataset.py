@@ -304,6 +304,20 @@ def test_flat_sets_have_no_3d(tmp_path):
     assert "Not measured: its masks are flat" in found.text
     with pytest.raises(InputError, match="its masks are flat"):
         report_dataset(tmp_path / "flat", out=tmp_path / "r.html", against=tmp_path / "flat")
+    (folder / "man_track.txt").write_text("1 0 3 1\n")
+    message = r"TRA.man_track\.txt frame 0: track 1 begins in frame 0 as its own parent"
+    with pytest.raises(InputError, match=message):
+        report_dataset(tmp_path / "flat", out=tmp_path / "r.html")
+
+
+def test_a_lineage_in_a_circle_is_told_where_nothing_is_measured(tmp_path):
+    folder = tmp_path / "set" / "01_GT" / "TRA"
+    folder.mkdir(parents=True)
+    for t, frame in enumerate(family_frames()):
+        tifffile.imwrite(folder / f"man_track{t:03d}.tif", frame)  # voxels of unknown size
+    (folder / "man_track.txt").write_text("1 0 1 2\n2 2 3 1\n3 2 3 1\n")
+    with pytest.raises(InputError, match="01: lineage frame 0: track 1 begins in frame 0 but its"):
+        report_dataset(tmp_path / "set", out=tmp_path / "r.html")
 
 
 def test_names_are_text_never_tags(tmp_path):
