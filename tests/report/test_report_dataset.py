@@ -248,6 +248,9 @@ def test_an_ome_zarr_set_has_lineage_and_measures(dividing_bundle, tmp_path):
 def test_sets_of_others_say_what_is_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = write_set(tmp_path / "data" / "theirs", images=True)
+    # Other tools have a file of that name too.
+    (folder / "dataset.json").write_text('{"channel_names": {"0": "cells"}, "numTraining": 2}')
+    assert set_digest(folder) == ""
     before = sorted(folder.rglob("*"))
     summary = report_dataset(folder)
     assert summary.out == Path("theirs-report.html")
