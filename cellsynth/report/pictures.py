@@ -256,8 +256,8 @@ def _with_rim(cells: NDArray[Any], start: Index, shape: Index) -> tuple[NDArray[
     """Cells with some background around, as far as the frame goes; a corner if there are none."""
     if not cells.size:
         return np.zeros((1, 1, 1), np.uint16), (0, 0, 0)
-    if cells.max() > MOST_LABELS:
-        # Some formats have larger ones; so they keep their colour, and their background.
+    if cells.max() > np.iinfo(np.uint16).max:
+        # Some formats have such; so they keep their colour, and their background.
         cells = np.where(cells > 0, (cells - 1) % MOST_LABELS + 1, 0)
     rim = [
         (min(PAD, low), min(PAD, n - low - size))

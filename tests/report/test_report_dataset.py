@@ -24,11 +24,12 @@ from cellsynth.errors import InputError, InUseError, MissingError
 from cellsynth.evaluation.dataset import EvaluateOptions, evaluate_dataset
 from cellsynth.formats.ctc import write_ctc
 from cellsynth.formats.ctc_validate import validate_ctc
-from cellsynth.formats.exports import write_table
+from cellsynth.formats.exports import export_dataset, write_table
 from cellsynth.formats.image_tiff import write_image
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.geometry import Grid
 from cellsynth.rendering.dataset import GenerateOptions, generate
+from cellsynth.rendering.walk import WalkOptions, render_walk
 from cellsynth.report import options as options_module
 from cellsynth.report import pictures as pictures_module
 from cellsynth.report.cell_meshes import FACES
@@ -38,7 +39,7 @@ from cellsynth.report.options import ReportOptions, frames_at_the_end, sequences
 from cellsynth.report.origin import again
 from cellsynth.report.page import MOST_BYTES
 from cellsynth.report.preset import preset_report_path, report_preset
-from cellsynth.report.source import SetSource, open_set
+from cellsynth.report.source import SetSource, ShownSequence, open_set
 
 PICTURES_MOST = pictures_module.MOST_BYTES
 
@@ -217,8 +218,11 @@ def test_the_commands_name_what_was_asked_for(sphere_bundle, tmp_path, monkeypat
 def test_the_commands_make_a_walk_again(sphere_bundle, tmp_path, monkeypatch):
     monkeypatch.setenv("CELLSYNTH_PRESETS", str(sphere_bundle.folder.parent))
     monkeypatch.chdir(tmp_path)
-    flags = "--walk 3 1 --steps 2 --frames 2 --res 16 --rotation learned --out w --workers 1"
-    assert main(["latent", "sphere", *flags.split()]) == 0
+    # Drawing takes far longer than all else.
+    monkeypatch.setattr("cellsynth.evaluation.walk_figure.draw_walk", lambda *_: None)
+    monkeypatch.setattr("cellsynth.evaluation.latent_figures.save_figure", lambda *_: None)
+    walk = WalkOptions((3, 1), Grid.over_omega((16, 16, 16)), 2, steps=2, rotation="learned")
+    render_walk(sphere_bundle, Path("w"), walk)
     [command] = again(open_set(Path("w")))
     words = command.split()
     words[words.index("--out") + 1] = "again"
@@ -226,7 +230,7 @@ def test_the_commands_make_a_walk_again(sphere_bundle, tmp_path, monkeypatch):
     assert Path("again/dataset.json").read_bytes() == Path("w/dataset.json").read_bytes()
     text = read(report_dataset(Path("w")).out).text
     assert "2 on the way from learned code 3 to 1" in text
-    assert main(["export", "w", "--to", "ome-zarr", "--workers", "1"]) == 0
+    export_dataset(Path("w"), Path("w-ome-zarr"), "ome-zarr")
     assert again(open_set(Path("w-ome-zarr"))) == [command]
     # Exports of walks that were made before they said so.
     said = json.loads(Path("w-ome-zarr/dataset.json").read_text())
@@ -292,6 +296,15 @@ def test_labels_beyond_sixteen_bits_are_shown(tmp_path):
     [sequence] = cells(summary.out)["sequences"]
     assert [len(frame) for frame in sequence["frames"]] == [1, 1]
     assert (sequence["frames"][0][0]["label"] - 1) % 12 == (12_000_001 - 1) % 12
+
+
+def test_the_largest_labels_of_sixteen_bits_are_cells_of_their_own():
+    frame = np.zeros((6, 9, 14), np.uint16)
+    frame[1:5, 2:6, 2:6] = 65_533  # which is 1 where colours begin again
+    frame[1:5, 2:6, 8:12] = 1
+    shown = ShownSequence("01", 1, frame.shape, None, None, None, lambda _: (frame, (0, 0, 0)))
+    [sequence] = pictures_module.take_pictures([shown]).sequences
+    assert [cell["label"] for cell in sequence.meshes["frames"][0]] == [1, 65_533]
 
 
 def test_flat_sets_have_no_3d(tmp_path):
