@@ -67,10 +67,22 @@ class FrameHeader:
     @property
     def problem(self) -> str | None:
         """Why this cannot be one frame of labels, or None where it can."""
+        return self._problem(
+            "labels are one whole number a voxel", "labels are whole numbers, uint16"
+        )
+
+    @property
+    def image_problem(self) -> str | None:
+        """Why this cannot be one frame of an image, or None where it can."""
+        return self._problem(
+            "a frame has one brightness a voxel", "images are whole numbers, uint8 or uint16"
+        )
+
+    def _problem(self, one_sample: str, whole_numbers: str) -> str | None:
         if self.colour:
-            return "is a colour image; labels are one whole number a voxel"
+            return f"is a colour image; {one_sample}"
         if self.dtype.kind not in "bui":
-            return f"holds {self.dtype}; labels are whole numbers, uint16"
+            return f"holds {self.dtype}; {whole_numbers}"
         if len(self.shape) not in (2, 3):
             return f"has {len(self.shape)} axes {self.shape}; a frame is (z, y, x) or (y, x)"
         return None

@@ -50,6 +50,6 @@ def is_cube(shape: Sequence[int], voxel_size: Sequence[float]) -> bool:
 
 
 def _smaller_cube(grid: Grid) -> bool:
-    """Whether the grid is a cube that leaves a rest of Ω, which its shape and voxels do not tell."""
+    """Whether it is a cube that leaves a rest of Ω, which neither its shape nor its voxels tell."""
     side = grid.shape[0] * grid.spacing[0]
     return is_cube(grid.shape, grid.spacing) and not math.isclose(side, 2, rel_tol=1e-12)

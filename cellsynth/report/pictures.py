@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.errors import ShapeError
+from cellsynth.errors import FormatError, ShapeError
 from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.making import cores
 from cellsynth.formats.mesh_files import Mesh
-from cellsynth.formats.tiff_reading import read_labels
+from cellsynth.formats.tiff_reading import read_header, read_labels
 from cellsynth.geometry import Index, Triple, as_index, spread_frames
 from cellsynth.report.cell_meshes import FACES, FEWEST_FACES, cell_mesh, encode_meshes
 from cellsynth.report.colours import COLOURS
@@ -268,6 +268,9 @@ def _with_rim(cells: NDArray[Any], start: Index, shape: Index) -> tuple[NDArray[
 
 
 def _image(sequence: ShownSequence, t: int, canvas: Canvas, window: Window) -> NDArray[np.float32]:
+    problem = read_header(sequence.images[t]).image_problem
+    if problem:
+        raise FormatError(f"{sequence.images[t]} {problem}")
     image = read_labels(sequence.images[t])  # any whole numbers
     if image.shape[-2:] != sequence.shape[1:]:
         raise ShapeError(f"{sequence.images[t]} has shape {image.shape}, its mask {sequence.shape}")

@@ -91,8 +91,15 @@ def test_a_preset_is_reported_beside_itself(run, dividing_bundle, tmp_path, monk
 
 @pytest.mark.parametrize(
     "flags",
-    ["--against real", "--evaluation e.json", "--voxel-size 1", "--kind ST", "--workers 1"]
-    + ["--preset sphere", "--against real --against-kind ST"],
+    [
+        "--against real",
+        "--against real --against-kind ST",
+        "--evaluation e.json",
+        "--voxel-size 1",
+        "--kind ST",
+        "--preset sphere",
+        "--workers 1",
+    ],
 )
 def test_flags_of_sets_are_none_of_presets(run, dividing_bundle, here, listing, flags):
     before = listing()

@@ -212,6 +212,16 @@ def _byte_image(root, frames):
     write_image(root / "02" / "t003.tif", np.ones((5, 9, 10), np.uint8), voxel_size_um=SIZE)
 
 
+def _float_image(root, _):
+    tifffile.imwrite(root / "02" / "t003.tif", np.zeros((5, 9, 10), np.float32))
+
+
+def _colour_image(root, _):
+    tifffile.imwrite(
+        root / "02" / "t003.tif", np.zeros((5, 9, 10, 3), np.uint16), photometric="rgb"
+    )
+
+
 def _cut_image(root, frames):
     path = root / "02" / "t003.tif"
     path.write_bytes(path.read_bytes()[:-200])
@@ -236,9 +246,11 @@ def _other_label(root, frames):
         (_no_image, InputError, "02 holds no image of frame 3; every frame needs one"),
         (_small_image, FormatError, r"t003.tif has shape \(5, 9, 9\), its mask \(5, 9, 10\)"),
         (_byte_image, FormatError, "t003.tif holds uint8; images are uint8 or uint16, all alike"),
+        (_float_image, FormatError, "t003.tif holds float32; images are whole numbers, uint8"),
+        (_colour_image, FormatError, "t003.tif is a colour image; a frame has one brightness a"),
         (_cut_image, FormatError, "t003.tif ends too early"),
         (_no_mask, InputError, "TRA holds no mask of frame 3"),
-        (_bad_table, InputError, "track 1 names frame 9"),
+        (_bad_table, InputError, r"man_track.txt frame 9: track 1 names frame 9"),
         (_other_label, InputError, "frame 3: label 2 is absent"),
     ],
 )

@@ -20,7 +20,7 @@ from html_checks import Page, check_page
 from small_sets import FAMILY, HOSTILE, VOXEL, family_frames, write_set
 
 from cellsynth.cli.app import main
-from cellsynth.errors import InputError, InUseError, MissingError
+from cellsynth.errors import FormatError, InputError, InUseError, MissingError
 from cellsynth.evaluation.dataset import EvaluateOptions, evaluate_dataset
 from cellsynth.formats.ctc import write_ctc
 from cellsynth.formats.ctc_validate import validate_ctc
@@ -268,6 +268,13 @@ def test_sets_of_others_say_what_is_known(tmp_path, monkeypatch):
     assert {a["data-show"] for a in found.of("button") if "data-show" in a} == {
         "both", "images", "masks"
     }  # fmt: skip
+
+
+def test_images_are_judged_as_images(tmp_path):
+    folder = write_set(tmp_path / "theirs", 1, images=True)
+    tifffile.imwrite(folder / "01" / "t002.tif", np.zeros((14, 28, 48), np.float32))
+    with pytest.raises(FormatError, match=r"t002\.tif holds float32; images are whole numbers"):
+        report_dataset(folder, out=tmp_path / "r.html")
 
 
 def test_voxels_of_unknown_size_are_not_measured(tmp_path):
