@@ -21,6 +21,7 @@ from cellsynth.cli.flags import (
     exclude,
     judged_comparison,
 )
+from cellsynth.errors import InputError
 
 __all__ = ["report"]
 
@@ -34,7 +35,8 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="File to write.  [default: SET/report.html, or NAME-report.html here]",
+            help="File to write.  [default: SET/report.html, or NAME-report.html here; "
+            "of a preset, beside it]",
         ),
     ] = None,
     evaluation: Annotated[
@@ -74,12 +76,25 @@ def report(
     from cellsynth.report.options import ReportOptions
     from cellsynth.report.preset import report_preset
 
+    of_preset = (folder / PRESET).is_file() or folder.suffix == ".zip"
+    of_sets = {
+        "--against": against,
+        "--evaluation": evaluation,
+        "--voxel-size": voxel_size,
+        "--kind": kind,
+        "--preset": preset,
+        "--workers": workers,
+    }
+    for flag, value in of_sets.items():
+        if value is not None and of_preset:
+            raise InputError(f"{flag} is of data sets, and {folder} is a preset; leave it out")
+
     with Progress(quiet) as progress, interruptible(lambda: "what it is of was only read"):
 
         def show(stage: str, done: int, total: int) -> None:
             progress.update(stage, done, total)
 
-        if (folder / PRESET).is_file() or folder.suffix == ".zip":
+        if of_preset:
             summary = report_preset(
                 find_preset(folder), out=out, overwrite=overwrite, on_progress=show
             )

@@ -31,7 +31,8 @@ def validate(
     for fault in faults:
         printer.line(str(fault), "red")
     if faults:
-        print_error(f"{quoted(folder)}: {len(faults)} fault{'s' * (len(faults) != 1)}")
+        n = sum(fault.count for fault in faults)
+        print_error(f"{quoted(folder)}: {n} fault{'s' * (n != 1)}")
         raise typer.Exit(1)
     frames = count_frames(folder)
     printer.last(

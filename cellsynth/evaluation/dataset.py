@@ -22,6 +22,7 @@ from cellsynth.evaluation.models import Evaluation
 from cellsynth.evaluation.told import MeasuredSet, Pairs, tell
 from cellsynth.formats.making import cores, made
 from cellsynth.formats.manifest import find_manifest
+from cellsynth.formats.storage import as_text
 from cellsynth.geometry import Triple, spread_frames
 from cellsynth.shapes.mask_sequence import MaskSequence
 from cellsynth.shapes.masks import open_masks
@@ -183,4 +184,4 @@ def _measured(
             "cells"
         )
     sequences = [MeasuredSequence(s, f) for s, f in zip(sources, frames, strict=True)]
-    return MeasuredSet(path.resolve().name, sequences, find_manifest(path) or {})
+    return MeasuredSet(as_text(path.resolve().name), sequences, find_manifest(path) or {})

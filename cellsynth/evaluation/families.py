@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cellsynth.evaluation.courses import Courses, lineage_courses
 from cellsynth.evaluation.measures import FrameMeasures, Measures
 from cellsynth.evaluation.models import DESCRIPTORS
-from cellsynth.formats.lineage import Lineage, lineage_faults, raise_first
+from cellsynth.formats.lineage import Lineage
 from cellsynth.shapes.mask_sequence import MaskSequence
 from cellsynth.shapes.tracks import label_lineage
 
@@ -26,8 +26,8 @@ def families_of(source: MaskSequence) -> dict[int, int]:
     """
     if source.lineage is None:
         return {}
+    source.check_lineage()
     lineage = source.lineage
-    raise_first(f"{source.name}: lineage", lineage_faults(lineage.tracklets, source.n_frames))
     return {
         t.label: next(label for label in lineage.line(t.label) if not lineage[label].parent)
         for t in lineage.tracklets

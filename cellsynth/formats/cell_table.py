@@ -40,14 +40,18 @@ class CellTable:
         frame = self._frames.setdefault(t, {})
         if not labels.any():
             return
+        names = None
+        if labels.max() >= labels.size:  # cc3d refuses these; a slab may be thin, or flat
+            names, labels = _numbered(labels)
         found = cc3d.statistics(labels, no_slice_conversion=True)
         counts = found["voxel_counts"]
-        for label in np.flatnonzero(counts[1:]) + 1:
-            n = int(counts[label])
+        for number in np.flatnonzero(counts[1:]) + 1:
+            n = int(counts[number])
             # Sums of voxel positions are whole numbers, so parts add up to the same in any order.
-            total = np.rint(n * found["centroids"][label]) + n * np.asarray(offset, np.float64)
-            before = frame.get(int(label), (0, np.zeros(3)))
-            frame[int(label)] = before[0] + n, before[1] + total
+            total = np.rint(n * found["centroids"][number]) + n * np.asarray(offset, np.float64)
+            label = int(number if names is None else names[number])
+            before = frame.get(label, (0, np.zeros(3)))
+            frame[label] = before[0] + n, before[1] + total
 
     def __contains__(self, t: object) -> bool:
         """Whether any of frame ``t`` was added."""
@@ -64,3 +68,9 @@ class CellTable:
             for t, frame in sorted(self._frames.items())
             for label, (n, total) in sorted(frame.items())
         ]
+
+
+def _numbered(labels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint32]]:
+    """Labels with numbers from 1 in their place, 0 being background, and the label of each."""
+    names, numbers = np.unique(np.append(labels, np.zeros(1, labels.dtype)), return_inverse=True)
+    return names, numbers[:-1].reshape(labels.shape).astype(np.uint32)

@@ -19,7 +19,7 @@ from cellsynth.errors import FormatError, InputError, InUseError, MissingError
 from cellsynth.formats.ctc_names import FOLDERS, list_folder, refuse_zarr, sequence_names
 from cellsynth.formats.ctc_table import read_table
 from cellsynth.formats.ctc_writer import CTCWriter, Piece, write_ctc
-from cellsynth.formats.lineage import Lineage
+from cellsynth.formats.lineage import Lineage, lineage_faults, raise_first
 from cellsynth.formats.storage import link_or_copy, storing
 from cellsynth.formats.tiff_reading import (
     FrameHeader,
@@ -73,6 +73,13 @@ class CTCSequence:
     def n_frames(self) -> int:
         """Number of frames up to the last one that has a mask."""
         return max(self.frame_paths) + 1
+
+    def check_lineage(self) -> None:
+        """Raise InputError where the table, if there is one, breaks a rule; its file is named."""
+        table = FOLDERS[self.kind].table
+        if self.lineage is not None and table:
+            path = FOLDERS[self.kind].of(self.root, self.name) / table
+            raise_first(f"{path}", lineage_faults(self.lineage.tracklets, self.n_frames))
 
     def frame(self, t: int) -> NDArray[Any]:
         """Labels of frame ``t``, of the shape of the sequence and the type of the file.

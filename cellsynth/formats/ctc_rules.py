@@ -52,6 +52,7 @@ class Fault:
         rule: One of :data:`RULES`.
         message: What was found and what was expected.
         line: Line of the file, from 1, where the file is a table.
+        count: Faults that it stands for.
     """
 
     path: str
@@ -60,6 +61,7 @@ class Fault:
     rule: str
     message: str
     line: int | None = None
+    count: int = 1
 
     def __str__(self) -> str:
         where = self.path
@@ -79,7 +81,7 @@ def told(folder: str, faults: Iterable[Fault]) -> list[Fault]:
         if counts[fault.rule] <= _TOLD:
             shown.append(fault)
     return shown + [
-        Fault(folder, None, None, rule, f"{n - _TOLD} more faults of this kind")
+        Fault(folder, None, None, rule, f"{n - _TOLD} more faults of this kind", count=n - _TOLD)
         for rule, n in counts.items()
         if n > _TOLD
     ]

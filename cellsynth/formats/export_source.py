@@ -88,7 +88,7 @@ def find_sources(
         if size is None:
             raise InputError(f"{folder} does not say how large a voxel is; pass --voxel-size")
         assert sequence.lineage is not None  # TRA has a table
-        sequence.lineage.check(sequence.n_frames)
+        sequence.check_lineage()
         images = _images(root, sequence)
         found.append(
             Source(
@@ -120,6 +120,8 @@ def _images(root: Path, sequence: CTCSequence) -> tuple[Path, ...]:
     first = read_header(paths[0]).dtype
     for path in paths:
         header = read_header(path)
+        if header.image_problem:
+            raise FormatError(f"{path} {header.image_problem}")
         if header.dtype != first or header.dtype.name not in ("uint8", "uint16"):
             raise FormatError(f"{path} holds {header.dtype}; images are uint8 or uint16, all alike")
         if header.shape != sequence.shape:

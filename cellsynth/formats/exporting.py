@@ -26,6 +26,9 @@ __all__ = [
     "export_sources",
 ]
 
+# What an export says of the set that it is of, as that says it.
+CARRIED = ("preset", "options", "walk")
+
 Notify = Callable[["ExportEvent"], None]
 
 
@@ -94,10 +97,12 @@ def export_sources(
         "version": 1,
         "source": {
             "name": of.name,
-            **{key: manifest[key] for key in ("preset", "options") if key in manifest},
+            **{key: manifest[key] for key in CARRIED if key in manifest},
         },
         "export": said
         | {
+            "shape": [[source.n_frames, *source.shape] for source in sources],
+            "images": [source.image_dtype and source.image_dtype.name for source in sources],
             "voxel_size_um": [list(source.voxel_size_um) for source in sources],
             "frame_interval_s": [source.frame_interval_s for source in sources],
         },

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsynth.errors import InputError, InUseError
-from cellsynth.formats.storage import remove, storing
+from cellsynth.formats.storage import as_text, remove, storing
 
 __all__ = [
     "FORMAT",
@@ -67,7 +67,7 @@ def open_manifest(
 
 def check_same(out: Path, found: dict[str, Any], fresh: dict[str, Any]) -> None:
     """Raise InputError where what lies in ``out`` was begun otherwise than it would be now."""
-    for key, value in fresh.items():
+    for key, value in json.loads(_text(fresh)).items():
         if key != "sequences" and found.get(key) != value:
             raise InputError(
                 f"{out} was begun with another {key}: {found.get(key)}, now {value}; "
@@ -88,12 +88,16 @@ def find_manifest(out: Path) -> dict[str, Any] | None:
 def write_manifest(out: Path, manifest: dict[str, Any]) -> None:
     """Write it under another name, and rename it; sequences stand by their number."""
     path = out / MANIFEST
-    text = json.dumps(_ordered(manifest), indent=1, ensure_ascii=False)
+    text = _text(_ordered(manifest))
     with storing(path):
         out.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
         part.write_text(text + "\n", encoding="utf-8")
         part.replace(path)
+
+
+def _text(said: dict[str, Any]) -> str:
+    return as_text(json.dumps(said, indent=1, ensure_ascii=False))
 
 
 def _ordered(said: Any) -> Any:

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from cellsynth.errors import CellsynthError, StorageError
 
-__all__ = ["REPLACES", "link_or_copy", "remove", "storing", "whole_file", "whole_or_nothing"]
+__all__ = [
+    "REPLACES",
+    "as_text",
+    "link_or_copy",
+    "remove",
+    "storing",
+    "whole_file",
+    "whole_or_nothing",
+]
 
 # In a working folder: what is made there may replace what lies where it goes, so that whoever
 # resumes it need not say so again.
@@ -39,6 +47,11 @@ def storing(path: str | os.PathLike[str]) -> Iterator[None]:
         advice = _ADVICE.get(error.errno or 0, "check the folder and the disk")
         message = f"{os.fspath(path)} could not be written: {reason}; {advice}"
         raise StorageError(message) from error
+
+
+def as_text(name: str) -> str:
+    """The name of a file, or a text with such names, as text: bytes that are no UTF-8 become �."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def link_or_copy(source: Path, target: Path) -> None:

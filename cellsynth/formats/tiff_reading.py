@@ -69,10 +69,22 @@ class FrameHeader:
     @property
     def problem(self) -> str | None:
         """Why this cannot be one frame of labels, or None where it can."""
+        return self._problem(
+            "labels are one whole number a voxel", "labels are whole numbers, uint16"
+        )
+
+    @property
+    def image_problem(self) -> str | None:
+        """Why this cannot be one frame of an image, or None where it can."""
+        return self._problem(
+            "a frame has one brightness a voxel", "images are whole numbers, uint8 or uint16"
+        )
+
+    def _problem(self, one_sample: str, whole_numbers: str) -> str | None:
         if self.colour:
-            return "is a colour image; labels are one whole number a voxel"
+            return f"is a colour image; {one_sample}"
         if self.dtype.kind not in "bui":
-            return f"holds {self.dtype}; labels are whole numbers, uint16"
+            return f"holds {self.dtype}; {whole_numbers}"
         if len(self.shape) not in (2, 3):
             return f"has {len(self.shape)} axes {self.shape}; a frame is (z, y, x) or (y, x)"
         return None
@@ -219,14 +231,16 @@ def read_voxel_size_um(path: StrPath) -> Triple | None:
 
     Raises as :func:`read_header`.
     """
-    with _opened(path) as (tiff, _):
+    with _opened(path) as (tiff, series):
+        sides = zip(series.axes, series.shape, strict=True)
+        deep = any(n > 1 and axis not in "TCYXS" for axis, n in sides)
         pixels = _ome_pixels(tiff)
         if pixels is not None:
             sizes = [_ome_length(pixels, axis) for axis in "ZYX"]
         else:
             sizes = _imagej_sizes(tiff)
     z, y, x = sizes
-    if y is None or x is None:
+    if y is None or x is None or (z is None and deep):
         return None
     # Two-dimensional images have no depth of their own; ImageJ too takes 1 there.
     return 1.0 if z is None else z, y, x

@@ -67,7 +67,7 @@ def line_chart(curves: Sequence[Curve], *, title: str, x_title: str) -> dom_tag:
         x_title: What the axis along counts.
     """
     values = [v for c in curves for part in (c.mean, c.low, c.high) for v in part if v is not None]
-    places = [x for c in curves for x in c.x]
+    places = [x for c in curves for x in c.x] or [0.0]
     if not values:
         values = [0.0, 1.0]
     ups = nice_steps(min(values), max(values))
@@ -113,7 +113,7 @@ def line_chart(curves: Sequence[Curve], *, title: str, x_title: str) -> dom_tag:
 
 def _thinned(curve: Curve) -> Curve:
     """At most so many points as can be seen."""
-    step = math.ceil(len(curve.x) / MOST_POINTS)
+    step = max(1, math.ceil(len(curve.x) / MOST_POINTS))
     parts = (part[::step] for part in (curve.mean, curve.low, curve.high))
     return Curve(curve.name, curve.series, curve.x[::step], *parts)
 

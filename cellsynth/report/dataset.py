@@ -13,7 +13,7 @@ import numpy as np
 from cellsynth.errors import CellsynthError, InputError
 from cellsynth.evaluation.dataset import EvaluateOptions, evaluate_dataset
 from cellsynth.evaluation.models import Evaluation
-from cellsynth.formats.manifest import MANIFEST
+from cellsynth.formats.manifest import MANIFEST, find_manifest
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.catalogue import find_preset
 from cellsynth.presets.versions import versions
@@ -46,11 +46,11 @@ ONE_PROCESS = 1e8
 
 
 def default_report(path: Path) -> Path:
-    """Where a report goes unless told otherwise: into sets of ours, beside anything else.
+    """Where a report goes unless told otherwise: into sets of ours, else into the current folder.
 
-    Folders of others are not written into, so their report lies in the current folder.
+    Folders of others are not written into.
     """
-    if (path / MANIFEST).is_file():
+    if find_manifest(path) is not None:
         return path / REPORT
     return Path(f"{path.resolve().name}-{REPORT}")
 
@@ -159,10 +159,9 @@ def page_of(*, sections: Sequence[Section | None], **others: Any) -> bytes:
 
 def set_digest(folder: Path) -> str:
     """SHA-256 of what a set of ours says of itself; empty for sets of others."""
-    try:
-        return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
-    except OSError:
+    if find_manifest(folder) is None:
         return ""
+    return hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
 def _voxels(source: SetSource, n: int) -> int:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from cellsynth.rendering.manifest import is_cube
 from cellsynth.report.source import SetSource
 
 __all__ = ["again", "facts", "preset_named"]
@@ -35,7 +36,11 @@ def facts(source: SetSource) -> list[tuple[str, str]]:
     if preset is not None:
         rows += [("preset", preset[0]), ("SHA-256 of the preset", preset[1])]
     options = said.get("options", {})
-    if "strategy" in options:
+    walk = said.get("walk")
+    if isinstance(walk, dict):
+        first, last = walk["codes"]
+        rows.append(("codes", f"{walk['steps']} on the way from learned code {first} to {last}"))
+    elif "strategy" in options:
         rows.append(("codes", f"drawn, strategy {options['strategy']}"))
     if "rotation" in options:
         rows.append(("rotation", _rotation(options["rotation"])))
@@ -64,19 +69,17 @@ def _grids(source: SetSource) -> list[tuple[str, str]]:
 def again(source: SetSource) -> list[str]:
     """The commands that make a set of ours again, as far as it says; nothing for sets of others."""
     said = {**source.manifest.get("source", {}), **source.manifest}
-    preset, options = preset_named(source.manifest), said.get("options")
+    preset, options, walk = preset_named(source.manifest), said.get("options"), said.get("walk")
     commands = []
     name = str(source.manifest.get("source", {}).get("name", source.name))
     if preset is not None and isinstance(options, dict) and "shape" in options:
-        words = ["cellsynth", "generate", "--preset", preset[0]]
-        words += ["--count", str(len(source.sequences)), *_grid(options)]
-        words += ["--frames", str(options["frames"])]
-        if options["rotation"] != "random":
-            words += ["--rotation", _degrees(options["rotation"])]
-        words += ["--strategy", str(options["strategy"]), "--seed", str(options["seed"])]
-        if options.get("format", "ctc") != "ctc":
-            words += ["--format", str(options["format"])]
-        commands.append(shlex.join([*words, "--out", name]))
+        words = []
+        if isinstance(walk, dict):
+            words = _walked(preset[0], options, walk)
+        elif "seed" in options:
+            words = _generated(preset[0], options, len(source.sequences))
+        if words:
+            commands.append(shlex.join(["cellsynth", *words, "--out", name]))
     texture = said.get("texture")
     if isinstance(texture, dict):
         words = ["cellsynth", "texture", name, "--mode", str(texture.get("mode"))]
@@ -94,11 +97,27 @@ def again(source: SetSource) -> list[str]:
     return commands
 
 
+def _generated(preset: str, options: Mapping[str, Any], count: int) -> list[str]:
+    words = ["generate", "--preset", preset, "--count", str(count), *_grid(options)]
+    words += ["--frames", str(options["frames"])]
+    if options["rotation"] != "random":
+        words += ["--rotation", _degrees(options["rotation"])]
+    words += ["--strategy", str(options["strategy"]), "--seed", str(options["seed"])]
+    if options.get("format", "ctc") != "ctc":
+        words += ["--format", str(options["format"])]
+    return words
+
+
+def _walked(preset: str, options: Mapping[str, Any], walk: Mapping[str, Any]) -> list[str]:
+    words = ["latent", preset, "--walk", *map(str, walk["codes"]), "--steps", str(walk["steps"])]
+    words += [*_grid(options), "--frames", str(options["frames"])]
+    return [*words, "--rotation", str(options["rotation"])]
+
+
 def _grid(options: Mapping[str, Any]) -> list[str]:
     """Ω filled is ``--res``; where voxels leave a rest of it, their size was given."""
     shape, size = options["shape"], options["voxel_size_um"]
-    sides = [n * s for n, s in zip(shape, size, strict=True)]
-    if max(sides) - min(sides) > 1e-6 * max(sides):
+    if not (is_cube(shape, size) and options.get("fills_omega", True)):
         return ["--voxel-size", ",".join(f"{s:.10g}" for s in size)]
     return ["--res", str(shape[0]) if len(set(shape)) == 1 else ",".join(map(str, shape))]
 

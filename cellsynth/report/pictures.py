@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.errors import ShapeError
+from cellsynth.errors import FormatError, ShapeError
 from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.making import cores
 from cellsynth.formats.mesh_files import Mesh
-from cellsynth.formats.tiff_reading import read_labels
+from cellsynth.formats.tiff_reading import read_header, read_labels
 from cellsynth.geometry import Index, Triple, as_index, spread_frames
 from cellsynth.report.cell_meshes import FACES, FEWEST_FACES, cell_mesh, encode_meshes
 from cellsynth.report.colours import COLOURS
@@ -23,13 +23,14 @@ from cellsynth.report.source import ShownSequence
 from cellsynth.report.tiles import (
     PAD,
     Canvas,
+    Part,
     Sheet,
+    Window,
     image_sheet,
     mask_sheet,
     project_frame,
     shrink,
 )
-from cellsynth.shapes.cell_mask import bounding_box
 
 __all__ = ["MOST_FRAMES", "Pictures", "SequencePictures", "take_pictures"]
 
@@ -104,7 +105,11 @@ def take_pictures(
     shown = sequences[:MOST_TILES]
     most = min(MOST_FRAMES, frames or MOST_FRAMES)
     voxels = [sequence.voxel_size_um or (1.0, 1.0, 1.0) for sequence in shown]
-    total = sum(min(sequence.n_frames, most) for sequence in shown)
+    numbers = [spread_frames(sequence.n_frames, most) for sequence in shown]
+    imaged = [
+        bool(s.images) and s.images.keys() >= set(n) for s, n in zip(shown, numbers, strict=True)
+    ]
+    total = sum(len(n) * (1 + also) for n, also in zip(numbers, imaged, strict=True))
     done = 0
 
     def tick() -> None:
@@ -118,20 +123,26 @@ def take_pictures(
         side = LARGE_PX if len(shown) <= FEW else TILE_PX
         pixel = max(max(spans) / side, min(min(v[1:]) for v in voxels) / FINEST)
 
-        def one(i: int) -> _Frames:
+        def read(i: int) -> _Frames:
             canvas = Canvas(pixel, voxels[i], shown[i].shape[1:])
-            return _read(shown[i], canvas, most, meshed=i < MOST_MESHED, tick=tick)
+            return _read(shown[i], canvas, numbers[i], meshed=i < MOST_MESHED, tick=tick)
 
-        read = list(pool.map(one, range(len(shown))))
-    size = _common_size([frames.size() for frames in read])
-    coarser = math.ceil(max(size) / (LARGEST * side))
+        found = list(pool.map(read, range(len(shown))))
+        size = _common_size([frames.size() for frames in found])
+        coarser = math.ceil(max(size) / (LARGEST * side))
+
+        def draw(i: int) -> _Drawn:
+            return found[i].drawn(size, coarser, imaged=imaged[i], tick=tick)
+
+        drawn = list(pool.map(draw, range(len(shown))))
+    every = 1
     while True:
-        pictures = tuple(frames.pictures(size, coarser) for frames in read)
+        pictures = tuple(one.pictures(every) for one in drawn)
         if sum(one.n_bytes for one in pictures) <= MOST_BYTES:
             break
-        coarser += 1
+        every += 1
     known = all(sequence.voxel_size_um for sequence in shown)
-    return Pictures(pictures, pixel * coarser if known else None)
+    return Pictures(pictures, pixel * coarser * every if known else None)
 
 
 def _span(sequence: ShownSequence, voxel: tuple[float, float, float]) -> float:
@@ -153,39 +164,64 @@ def _span(sequence: ShownSequence, voxel: tuple[float, float, float]) -> float:
 
 @dataclass(frozen=True)
 class _Frames:
-    """Projections of whole frames, of which only the part with cells will be shown."""
+    """The masks of a sequence, each drawn as far as it has cells; none is as large as a frame."""
 
     sequence: ShownSequence
+    canvas: Canvas
     frames: tuple[int, ...]
-    masks: list[NDArray[np.uint8]]
-    images: list[NDArray[np.float32]]
+    masks: list[Part]
     meshes: list[list[tuple[int, Mesh]]] | None
     n_families: tuple[int, int]
 
-    def _box(self) -> tuple[slice, ...]:
-        seen = np.any(np.stack(self.masks) > 0, axis=0)
-        box = bounding_box(seen[None]) or tuple(slice(0, n) for n in (1, *seen.shape))
-        return box[1:]
+    def _box(self) -> list[tuple[int, int]]:
+        """First and last, exclusive, of the rows and columns that hold all cells."""
+        boxes = [box for box in (part.box() for part in self.masks) if box is not None]
+        if not boxes:
+            return [(0, n) for n in self.canvas.size]
+        return [
+            (min(a for a, _ in ends), max(b for _, b in ends)) for ends in zip(*boxes, strict=True)
+        ]
 
     def size(self) -> tuple[int, int]:
         """Pixels ``(y, x)`` of what shows all its cells."""
-        y, x = (part.stop - part.start for part in self._box())
+        y, x = (stop - start for start, stop in self._box())
         margin = math.ceil(MARGIN * max(y, x))
         return y + 2 * margin, x + 2 * margin
 
-    def pictures(self, size: tuple[int, int], coarser: int) -> SequencePictures:
+    def drawn(
+        self, size: tuple[int, int], every: int, *, imaged: bool, tick: Callable[[], None]
+    ) -> _Drawn:
         """Everything cut to one size around the middle of the cells, every so many pixels."""
-        middle = [(part.start + part.stop) // 2 for part in self._box()]
-        every = (slice(None, None, coarser),) * 2
+        y, x = (
+            (start + stop) // 2 - side // 2 + np.arange(0, side, every)
+            for (start, stop), side in zip(self._box(), size, strict=True)
+        )
+        images = []
+        for t in self.frames if imaged else ():
+            images.append(_image(self.sequence, t, self.canvas, (y, x)))
+            tick()
+        return _Drawn(self, [part.within((y, x)) for part in self.masks], images)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Masks and images of a sequence, all of one size."""
+
+    of: _Frames
+    masks: list[NDArray[np.uint8]]
+    images: list[NDArray[np.float32]]
+
+    def pictures(self, every: int) -> SequencePictures:
+        """Their sheets, with every so many pixels."""
         return SequencePictures(
-            self.sequence.name,
-            self.frames,
-            mask_sheet([_cut(f, middle, size)[every] for f in self.masks]),
-            image_sheet([_cut(f, middle, size)[every] for f in self.images])
+            self.of.sequence.name,
+            self.of.frames,
+            mask_sheet([frame[::every, ::every] for frame in self.masks]),
+            image_sheet([frame[::every, ::every] for frame in self.images])
             if self.images
             else None,
-            None if self.meshes is None else encode_meshes(self.meshes),
-            self.n_families,
+            None if self.of.meshes is None else encode_meshes(self.of.meshes),
+            self.of.n_families,
         )
 
 
@@ -195,44 +231,33 @@ def _common_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return (max(y, x), max(y, x)) if max(y, x) < SQUARE * min(y, x) else (y, x)
 
 
-def _cut(frame: NDArray[Any], middle: Sequence[int], size: tuple[int, int]) -> NDArray[Any]:
-    """A part around ``middle``; what lies beyond the frame is as dark as its darkest pixel."""
-    cut = np.full(size, frame.min(), frame.dtype)
-    target, source = [], []
-    for n, m, side in zip(frame.shape, middle, size, strict=True):
-        start = m - side // 2
-        low, high = max(start, 0), min(start + side, n)
-        source.append(slice(low, high))
-        target.append(slice(low - start, high - start))
-    cut[tuple(target)] = frame[tuple(source)]
-    return cut
-
-
 def _read(
-    sequence: ShownSequence, canvas: Canvas, most: int, *, meshed: bool, tick: Callable[[], None]
+    sequence: ShownSequence,
+    canvas: Canvas,
+    frames: tuple[int, ...],
+    *,
+    meshed: bool,
+    tick: Callable[[], None],
 ) -> _Frames:
-    frames = spread_frames(sequence.n_frames, most)
-    masks, images = [], []
+    masks = []
     meshes: list[list[tuple[int, Mesh]]] = []
     wanted, n_families = _cells_in_3d(sequence.lineage)
     for t in frames:
         labels, start = _with_rim(*sequence.cells(t), sequence.shape)
         masks.append(project_frame(labels, canvas, start))
-        if len(sequence.images) and all(at in sequence.images for at in frames):
-            images.append(_image(sequence, t, canvas))
         if meshed and not sequence.flat:
             voxel = sequence.voxel_size_um or (1.0, 1.0, 1.0)
             meshes.append(_meshes(labels, start, voxel, wanted))
         tick()
-    return _Frames(sequence, frames, masks, images, meshes or None, n_families)
+    return _Frames(sequence, canvas, frames, masks, meshes or None, n_families)
 
 
 def _with_rim(cells: NDArray[Any], start: Index, shape: Index) -> tuple[NDArray[Any], Index]:
     """Cells with some background around, as far as the frame goes; a corner if there are none."""
     if not cells.size:
         return np.zeros((1, 1, 1), np.uint16), (0, 0, 0)
-    if cells.max() > MOST_LABELS:
-        # Some formats have larger ones; so they keep their colour, and their background.
+    if cells.max() > np.iinfo(np.uint16).max:
+        # Some formats have such; so they keep their colour, and their background.
         cells = np.where(cells > 0, (cells - 1) % MOST_LABELS + 1, 0)
     rim = [
         (min(PAD, low), min(PAD, n - low - size))
@@ -242,11 +267,14 @@ def _with_rim(cells: NDArray[Any], start: Index, shape: Index) -> tuple[NDArray[
     return np.pad(cells.astype(np.uint16), rim), begin
 
 
-def _image(sequence: ShownSequence, t: int, canvas: Canvas) -> NDArray[np.float32]:
+def _image(sequence: ShownSequence, t: int, canvas: Canvas, window: Window) -> NDArray[np.float32]:
+    problem = read_header(sequence.images[t]).image_problem
+    if problem:
+        raise FormatError(f"{sequence.images[t]} {problem}")
     image = read_labels(sequence.images[t])  # any whole numbers
     if image.shape[-2:] != sequence.shape[1:]:
         raise ShapeError(f"{sequence.images[t]} has shape {image.shape}, its mask {sequence.shape}")
-    return shrink(image, canvas)
+    return shrink(image, canvas, window)
 
 
 def _cells_in_3d(lineage: Lineage | None) -> tuple[frozenset[int] | None, tuple[int, int]]:

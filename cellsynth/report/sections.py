@@ -15,7 +15,7 @@ from cellsynth.report.page import Section, data_island
 from cellsynth.report.pictures import Pictures, SequencePictures
 from cellsynth.report.source import SetSource
 from cellsynth.report.tiles import Sheet
-from cellsynth.report.trees import lineage_tree, trees_of
+from cellsynth.report.trees import MOST_CELLS, lineage_tree, trees_of
 
 __all__ = ["cells_section", "gallery_section", "latent_section", "lineage_section", "made_section"]
 
@@ -129,11 +129,12 @@ def lineage_section(source: SetSource) -> Section | None:
         trees += trees_of(f"sequence {sequence.name}", sequence.lineage, sequence.n_frames)
     if not trees:
         return None
-    if len(source.sequences) == 1 and len(trees) > MOST_TREES:
-        chosen = trees[:MOST_TREES]
+    small = [tree for tree in trees if len(tree.lineage) <= MOST_CELLS]
+    if len(source.sequences) == 1 and len(small) > MOST_TREES:
+        chosen = small[:MOST_TREES]
     else:
         # Sets of one family a sequence read best in their own order.
-        chosen = sorted(trees, key=lambda tree: len(tree.lineage) < 2)[:MOST_TREES]
+        chosen = sorted(small, key=lambda tree: len(tree.lineage) < 2)[:MOST_TREES]
     drawn = [
         html.figure(html.h3(f"{tree.name}" + _founder(tree.founder.label)), lineage_tree(tree))
         for tree in chosen
@@ -143,6 +144,8 @@ def lineage_section(source: SetSource) -> Section | None:
     about += " Time runs to the right, in frames; numbers at the ends are labels."
     if len(trees) > len(chosen):
         about += f" {len(chosen)} of {len(trees)} families."
+    if len(trees) > len(small):
+        about += f" {len(trees) - len(small)} of more than {MOST_CELLS} cells: too large to draw."
     return Section("lineage", "Lineage", "Lineage", about, [html.div(*drawn, cls="trees")])
 
 

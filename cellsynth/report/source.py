@@ -14,6 +14,7 @@ from cellsynth.formats.ctc_names import FOLDERS, sequence_names
 from cellsynth.formats.ctc_scan import list_contents
 from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.manifest import find_manifest
+from cellsynth.formats.storage import as_text
 from cellsynth.geometry import Index, Triple, as_index
 from cellsynth.shapes.mask_sequence import MaskSequence
 from cellsynth.shapes.masks import open_masks
@@ -97,16 +98,23 @@ def open_set(
         kind: Which masks of a Cell Tracking Challenge folder; None takes the first there is.
 
     Raises:
-        MissingError, FormatError, InputError, DependencyError: As ``open_masks``.
+        MissingError, FormatError, InputError, DependencyError: As ``open_masks``; or a lineage
+            that breaks a rule.
     """
     flat = _flat_ctc(path, kind)
     masks: list[MaskSequence] = []
     if flat:
+        for listed in flat:
+            listed.check_lineage()
         sequences = tuple(_of_flat(sequence, voxel_size_um) for sequence in flat)
     else:
         masks = open_masks(path, voxel_size_um=voxel_size_um, kind=kind)
+        for source in masks:
+            source.check_lineage()
         sequences = tuple(_of_masks(path, source) for source in masks)
-    return SetSource(path.resolve().name, sequences, find_manifest(path) or {}, tuple(masks))
+    return SetSource(
+        as_text(path.resolve().name), sequences, find_manifest(path) or {}, tuple(masks)
+    )
 
 
 def _flat_ctc(path: Path, kind: Kind | None) -> list[CTCSequence]:

@@ -25,7 +25,20 @@ from cellsynth.report.colours import COLOURS, colour_number
 from cellsynth.shapes.cell_mask import bounding_box
 from cellsynth.texture.projection import project_image, project_labels
 
-__all__ = ["PAD", "Canvas", "Sheet", "image_sheet", "mask_sheet", "project_frame", "shrink"]
+__all__ = [
+    "PAD",
+    "Canvas",
+    "Part",
+    "Sheet",
+    "Window",
+    "image_sheet",
+    "mask_sheet",
+    "project_frame",
+    "shrink",
+]
+
+# Rows and columns of a picture, which may lie beyond it.
+Window = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 LEVELS = 20  # of brightness: with twelve colours and none, what a palette of 256 holds
 LAMP = (-0.42, -0.52, 0.74)  # direction: x, y, towards the viewer
@@ -68,6 +81,36 @@ class Canvas:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A part of a picture; the rest of it is empty.
+
+    Attributes:
+        pixels: ``(y, x)``.
+        start: Where in the picture it begins.
+    """
+
+    pixels: NDArray[np.uint8]
+    start: tuple[int, int]
+
+    def box(self) -> list[tuple[int, int]] | None:
+        """First and last, exclusive, of rows and of columns with a cell; None where none is."""
+        box = bounding_box(self.pixels[None] > 0)
+        if box is None:
+            return None
+        return [(at + p.start, at + p.stop) for at, p in zip(self.start, box[1:], strict=True)]
+
+    def within(self, window: Window) -> NDArray[np.uint8]:
+        """What a window shows of the picture."""
+        shown = np.zeros([len(at) for at in window], np.uint8)
+        inside, source = [], []
+        for at, start, n in zip(window, self.start, self.pixels.shape, strict=True):
+            inside.append((at >= start) & (at < start + n))
+            source.append(at[inside[-1]] - start)
+        shown[np.ix_(*inside)] = self.pixels[np.ix_(*source)]
+        return shown
+
+
+@dataclass(frozen=True)
 class Sheet:
     """Frames of one sequence on one picture, row after row.
 
@@ -84,30 +127,27 @@ class Sheet:
     size: tuple[int, int]
 
 
-def project_frame(
-    labels: NDArray[Any], canvas: Canvas, start: Index = (0, 0, 0)
-) -> NDArray[np.uint8]:
-    """A mask as seen along z: ``(y, x)``, 0 where there is no cell, else colour and brightness.
+def project_frame(labels: NDArray[Any], canvas: Canvas, start: Index = (0, 0, 0)) -> Part:
+    """A mask as seen along z: 0 where there is no cell, else colour and brightness.
+
+    Memory is that of the part that is given, whatever the frame.
 
     Args:
         labels: ``(z, y, x)``, a frame or a part of it, all else being background.
         canvas: Where to draw.
         start: Where in the frame the part begins.
     """
-    picture = np.zeros(canvas.size, np.uint8)
     present = np.flatnonzero(np.bincount(labels.ravel()))
     present = present[present > 0]
     if not present.size:
-        return picture
+        return Part(np.zeros((0, 0), np.uint8), (0, 0))
     cells, layer, (y, x) = _resampled(labels, present, start, canvas)
     owner = project_labels(cells)
     numbers = np.zeros(int(present[-1]) + 1, np.int64)
     numbers[present] = [colour_number(label) for label in present.tolist()]
     drawn = 1 + numbers[owner] * LEVELS + _levels(layer * _depth(cells, owner), owner, canvas)
-    height, width = picture.shape[0] - y, picture.shape[1] - x
-    part = np.where(owner > 0, drawn, 0).astype(np.uint8)[:height, :width]
-    picture[y : y + len(part), x : x + part.shape[1]] = part
-    return picture
+    height, width = canvas.size[0] - y, canvas.size[1] - x
+    return Part(np.where(owner > 0, drawn, 0).astype(np.uint8)[:height, :width], (y, x))
 
 
 def _resampled(
@@ -234,19 +274,27 @@ def image_sheet(frames: Sequence[NDArray[np.float32]]) -> Sheet:
     return Sheet(_uri("jpeg", buffer), columns, rows, frames[0].shape)
 
 
-def shrink(image: NDArray[Any], canvas: Canvas) -> NDArray[np.float32]:
-    """The maximum projection of an image on the pixels of a canvas, each the mean of its pixels."""
+def shrink(image: NDArray[Any], canvas: Canvas, window: Window) -> NDArray[np.float32]:
+    """What a window shows of the maximum projection of an image on the pixels of a canvas.
+
+    Each is the mean of its pixels; beyond the image all is as dark as the darkest that is shown.
+    """
     flat = (project_image(image) if image.ndim == 3 else image).astype(np.float32)
+    inside = [(at >= 0) & (at < n) for at, n in zip(window, canvas.size, strict=True)]
     for axis, (n, size) in enumerate(zip(canvas.size, canvas.voxel[1:], strict=True)):
+        shown = window[axis][inside[axis]]
         edges = np.arange(n + 1) * canvas.pixel / size
         first = np.minimum(edges[:-1].astype(np.int64), flat.shape[axis] - 1)
         if canvas.pixel <= size:
-            flat = np.take(flat, first, axis=axis)
+            flat = np.take(flat, first[shown], axis=axis)
         else:
             sums = np.add.reduceat(flat, first, axis=axis)
             counts = np.diff(np.append(first, flat.shape[axis]))
-            flat = (sums / counts.reshape((-1, 1) if axis == 0 else (1, -1))).astype(np.float32)
-    return np.asarray(flat, np.float32)
+            means = (sums / counts.reshape((-1, 1) if axis == 0 else (1, -1))).astype(np.float32)
+            flat = np.take(means, shown, axis=axis)
+    found = np.full([len(at) for at in window], flat.min(), np.float32)
+    found[np.ix_(*inside)] = flat
+    return found
 
 
 def _sheet(frames: Sequence[NDArray[np.uint8]]) -> tuple[NDArray[np.uint8], int, int]:

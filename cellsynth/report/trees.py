@@ -11,11 +11,11 @@ from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.report.charts import nice_steps, number
 from cellsynth.report.colours import hex_colour
 
-__all__ = ["Tree", "lineage_tree", "trees_of"]
+__all__ = ["MOST_CELLS", "Tree", "lineage_tree", "trees_of"]
 
 WIDTH, ROW = 300, 22
 LEFT, RIGHT, TOP, BOTTOM = 8, 30, 10, 26
-MOST_CELLS = 64  # in one tree
+MOST_CELLS = 64  # of a tree that is drawn
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,6 @@ def trees_of(name: str, lineage: Lineage, n_frames: int) -> list[Tree]:
         founders = [n for n in line if n in lineage and lineage[n].parent not in lineage]
         members.setdefault(founders[0] if founders else t.label, []).append(t)
     trees = [Tree(name, Lineage(tuple(family)), n_frames) for family in members.values()]
-    trees = [tree for tree in trees if len(tree.lineage) <= MOST_CELLS]
     return sorted(trees, key=lambda tree: (-len(tree.lineage), tree.lineage.tracklets[0].label))
 
 

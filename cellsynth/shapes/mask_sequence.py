@@ -9,7 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from cellsynth.errors import FormatError, InputError
-from cellsynth.formats.lineage import Lineage
+from cellsynth.formats.lineage import Lineage, lineage_faults, raise_first
+from cellsynth.formats.storage import as_text
 from cellsynth.geometry import Index, Triple, as_index
 from cellsynth.shapes.cell_mask import cut_out
 
@@ -49,7 +50,12 @@ class MaskSequence:
     @property
     def short_name(self) -> str:
         """The name without the data set's: a sequence's number, or the name of a file."""
-        return self.name.rsplit("/", 1)[-1]
+        return as_text(self.name.rsplit("/", 1)[-1])
+
+    def check_lineage(self) -> None:
+        """Raise InputError where the lineage, if there is one, breaks a rule."""
+        listed = () if self.lineage is None else self.lineage.tracklets
+        raise_first(f"{self.name}: lineage", lineage_faults(listed, self.n_frames))
 
     def frame(self, t: int) -> NDArray[Any]:
         """Labels ``(z, y, x)`` of frame ``t``, whole numbers.

@@ -89,6 +89,26 @@ def test_a_preset_is_reported_beside_itself(run, dividing_bundle, tmp_path, monk
     assert "Preset" in Path("p.html").read_text()
 
 
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "--against real",
+        "--against real --against-kind ST",
+        "--evaluation e.json",
+        "--voxel-size 1",
+        "--kind ST",
+        "--preset sphere",
+        "--workers 1",
+    ],
+)
+def test_flags_of_sets_are_none_of_presets(run, dividing_bundle, here, listing, flags):
+    before = listing()
+    fault = run("report", dividing_bundle.folder, "--out", "p.html", *flags.split()).fault
+    flag = flags.split()[0]
+    assert f"{flag} is of data sets, and {dividing_bundle.folder} is a preset; leave it" in fault
+    assert listing() == before
+
+
 def generate(run, bundle, *flags):
     base = ["generate", "--preset", bundle.folder, "--res", 24, "--out", "set"]
     return run(*base, "--count", 2, *flags)

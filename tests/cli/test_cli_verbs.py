@@ -137,3 +137,14 @@ def test_every_fault_is_a_line_with_file_frame_and_label(run, tracks):
 
 def test_a_folder_that_is_not_there(run, tmp_path):
     assert "is not a folder" in run("validate", tmp_path / "none").fault
+
+
+def test_validate_counts_the_faults_that_it_does_not_tell(run, tmp_path):
+    blank = np.zeros((1, 2, 2), np.uint16)
+    write_ctc(tmp_path, "01", [blank] * 41, Lineage(()), voxel_size_um=(1, 1, 1), seg=False)
+    for t in range(40):
+        (tmp_path / "01_GT" / "TRA" / f"man_track{t:03d}.tif").unlink()
+    result = run("validate", tmp_path)
+    assert result.code == 1
+    assert "30 more faults of this kind [frame-missing]" in result.out
+    assert result.err.endswith(": 40 faults\n")

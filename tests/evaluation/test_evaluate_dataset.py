@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -378,3 +379,10 @@ def test_sets_that_lack_something(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(FormatError, match=r"man_track002\.tif"):
         evaluate_dataset(tmp_path / "set", workers=2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_a_name_that_is_no_text_is_kept_as_far_as_it_is(tmp_path):
+    folder = write_set(tmp_path / os.fsdecode(b"caf\xe9"), 0, 1)
+    write_evaluation(tmp_path / "e.json", evaluate_dataset(folder))
+    assert read_evaluation(tmp_path / "e.json").of.name == "caf\ufffd"

@@ -397,6 +397,8 @@ def test_thousands_of_faults_stay_readable(one: Path) -> None:
     rest = [str(f) for f in faults if "more faults of this kind" in f.message]
     assert f"{TRA}: {8900 - 10} more faults of this kind [parent-unlisted]" in rest
     assert len(rest) == len({f.rule for f in faults})
+    unlisted = [f for f in faults if f.rule == "parent-unlisted"]
+    assert sum(f.count for f in unlisted) == 8900
 
 
 def test_hard_links_are_decoded_once(one: Path, monkeypatch) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import sys
 
 import geff
 import numpy as np
@@ -109,6 +111,31 @@ def test_stacks_come_back_as_masks_to_train_on(imaged, tmp_path, frames, lineage
 
 
 @pytest.mark.parametrize("to", KINDS)
+def test_a_set_that_changed_is_not_gone_on_with(imaged, tmp_path, frames, tree, to):
+    root, _ = imaged
+    export_dataset(root, tmp_path / "out", to)
+    before = tree(tmp_path / "out")
+    said = json.loads((tmp_path / "out" / "dataset.json").read_text())["export"]
+    assert said["images"] == [None, "uint16"]
+    assert said["shape"] == [[5, 5, 9, 10]] * 2
+    (root / "01").mkdir()
+    for t, frame in enumerate(frames):
+        write_image(root / "01" / f"t{t:03d}.tif", frame, voxel_size_um=SIZE)
+    with pytest.raises(InputError, match="out was begun with another export"):
+        export_dataset(root, tmp_path / "out", to, resume=True)
+    assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_a_set_whose_name_is_no_text_is_exported_and_gone_on_with(valid_set, tmp_path):
+    root = valid_set.rename(tmp_path / os.fsdecode(b"caf\xe9"))
+    export_dataset(root, tmp_path / "out", "geff")
+    said = json.loads((tmp_path / "out" / "dataset.json").read_text(encoding="utf-8"))
+    assert said["source"] == {"name": "caf\ufffd"}
+    assert export_dataset(root, tmp_path / "out", "geff", resume=True).made == 0
+
+
+@pytest.mark.parametrize("to", KINDS)
 def test_workers_change_no_byte(imaged, tmp_path, tree, to):
     root, _ = imaged
     export_dataset(root, tmp_path / "one", to)
@@ -185,6 +212,16 @@ def _byte_image(root, frames):
     write_image(root / "02" / "t003.tif", np.ones((5, 9, 10), np.uint8), voxel_size_um=SIZE)
 
 
+def _float_image(root, _):
+    tifffile.imwrite(root / "02" / "t003.tif", np.zeros((5, 9, 10), np.float32))
+
+
+def _colour_image(root, _):
+    tifffile.imwrite(
+        root / "02" / "t003.tif", np.zeros((5, 9, 10, 3), np.uint16), photometric="rgb"
+    )
+
+
 def _cut_image(root, frames):
     path = root / "02" / "t003.tif"
     path.write_bytes(path.read_bytes()[:-200])
@@ -209,9 +246,11 @@ def _other_label(root, frames):
         (_no_image, InputError, "02 holds no image of frame 3; every frame needs one"),
         (_small_image, FormatError, r"t003.tif has shape \(5, 9, 9\), its mask \(5, 9, 10\)"),
         (_byte_image, FormatError, "t003.tif holds uint8; images are uint8 or uint16, all alike"),
+        (_float_image, FormatError, "t003.tif holds float32; images are whole numbers, uint8"),
+        (_colour_image, FormatError, "t003.tif is a colour image; a frame has one brightness a"),
         (_cut_image, FormatError, "t003.tif ends too early"),
         (_no_mask, InputError, "TRA holds no mask of frame 3"),
-        (_bad_table, InputError, "track 1 names frame 9"),
+        (_bad_table, InputError, r"man_track.txt frame 9: track 1 names frame 9"),
         (_other_label, InputError, "frame 3: label 2 is absent"),
     ],
 )
@@ -238,6 +277,27 @@ def test_masks_of_unknown_size_need_one(tmp_path):
     [node] = [data for _, data in graph.nodes(data=True)]
     assert (node["z"], node["y"], node["x"], node["volume"]) == (1, 1, 2, 60)
     assert metadata.axes[0].scale == 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "label"), [((65, 100, 100), 20_000), ((4, 5, 6), 65_535), ((1, 1, 1), 1)]
+)
+def test_labels_may_be_larger_than_a_slab_has_voxels(tmp_path, shape, label):
+    frame = np.zeros(shape, np.uint16)
+    frame[-1, :1, :1] = label
+    frame[: shape[0] - 1, 2:4] = 1
+    lineage = Lineage(tuple(Tracklet(n, 0, 0) for n in np.unique(frame).tolist() if n))
+    write_ctc(tmp_path / "set", "01", [frame], lineage, voxel_size_um=(1, 1, 1))
+    for to, path in (("geff", "01.geff"), ("ome-zarr", "01.ome.zarr/tracks")):
+        export_dataset(tmp_path / "set", tmp_path / to, to)
+        graph, _ = geff.read(str(tmp_path / to / path))
+        assert lineage_of(graph) == lineage
+        found = {data["label"]: data for _, data in graph.nodes(data=True)}
+        node = found[label]
+        assert [node[axis] for axis in "zyx"] == [shape[0] - 1, 0, 0]
+        assert {n: data["volume"] for n, data in found.items()} == {
+            n: np.count_nonzero(frame == n) for n in found
+        }
 
 
 def test_flat_masks_are_one_voxel_deep(tmp_path):

@@ -279,6 +279,10 @@ def test_the_console_stays_quiet_and_the_logger_as_it_was(tmp_path: Path, capfd)
                                     "PhysicalSizeZ": 2.0, "TimeIncrement": 90,
                                     "TimeIncrementUnit": "ms"}},
          (2.0, 0.5, 0.2), 0.09),
+        ({"ome": True, "metadata": {"axes": "ZYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.5}},
+         None, None),
+        ({"ome": True, "metadata": {"axes": "TYX", "PhysicalSizeX": 0.2, "PhysicalSizeY": 0.5}},
+         (1.0, 0.5, 0.2), None),
     ],
 )  # fmt: skip
 def test_scale_and_interval_of_imagej_and_ome(

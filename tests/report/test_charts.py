@@ -69,6 +69,7 @@ def test_nothing_at_all_is_an_empty_chart():
     text = drawn(Curve("a", 0, [0.0], [None], [None], [None]))
     assert "polyline" not in text
     assert "time, min" in text
+    assert "polyline" not in drawn(Curve("a", 0, [], [], [], []))
 
 
 def test_long_courses_are_thinned():

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,15 +20,16 @@ from html_checks import Page, check_page
 from small_sets import FAMILY, HOSTILE, VOXEL, family_frames, write_set
 
 from cellsynth.cli.app import main
-from cellsynth.errors import InputError, InUseError, MissingError
+from cellsynth.errors import FormatError, InputError, InUseError, MissingError
 from cellsynth.evaluation.dataset import EvaluateOptions, evaluate_dataset
 from cellsynth.formats.ctc import write_ctc
 from cellsynth.formats.ctc_validate import validate_ctc
-from cellsynth.formats.exports import write_table
+from cellsynth.formats.exports import export_dataset, write_table
 from cellsynth.formats.image_tiff import write_image
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.geometry import Grid
 from cellsynth.rendering.dataset import GenerateOptions, generate
+from cellsynth.rendering.walk import WalkOptions, render_walk
 from cellsynth.report import options as options_module
 from cellsynth.report import pictures as pictures_module
 from cellsynth.report.cell_meshes import FACES
@@ -35,7 +39,7 @@ from cellsynth.report.options import ReportOptions, frames_at_the_end, sequences
 from cellsynth.report.origin import again
 from cellsynth.report.page import MOST_BYTES
 from cellsynth.report.preset import preset_report_path, report_preset
-from cellsynth.report.source import SetSource, open_set
+from cellsynth.report.source import SetSource, ShownSequence, open_set
 
 PICTURES_MOST = pictures_module.MOST_BYTES
 
@@ -196,6 +200,7 @@ def test_the_commands_make_the_set_again(generated, dividing_bundle, tmp_path, m
         ["--res", "12,16,20", "--frames", "3", "--rotation", "10,-20.5,30"],
         ["--voxel-size", "1,0.7,0.7", "--rotation", "none", "--strategy", "neighbourhood"],
         ["--res", "16", "--seed", "9", "--format", "ome-zarr"],
+        ["--voxel-size", "0.62"],  # sixteen on each side of 10 µm, and a rest
     ],
 )
 def test_the_commands_name_what_was_asked_for(sphere_bundle, tmp_path, monkeypatch, flags):
@@ -208,6 +213,30 @@ def test_the_commands_name_what_was_asked_for(sphere_bundle, tmp_path, monkeypat
     words[words.index("--out") + 1] = "b"
     assert main([*words[1:], *quiet]) == 0
     assert Path("b/dataset.json").read_bytes() == Path("a/dataset.json").read_bytes()
+
+
+def test_the_commands_make_a_walk_again(sphere_bundle, tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLSYNTH_PRESETS", str(sphere_bundle.folder.parent))
+    monkeypatch.chdir(tmp_path)
+    # Drawing takes far longer than all else.
+    monkeypatch.setattr("cellsynth.evaluation.walk_figure.draw_walk", lambda *_: None)
+    monkeypatch.setattr("cellsynth.evaluation.latent_figures.save_figure", lambda *_: None)
+    walk = WalkOptions((3, 1), Grid.over_omega((16, 16, 16)), 2, steps=2, rotation="learned")
+    render_walk(sphere_bundle, Path("w"), walk)
+    [command] = again(open_set(Path("w")))
+    words = command.split()
+    words[words.index("--out") + 1] = "again"
+    assert main([*words[1:], "--workers", "1"]) == 0
+    assert Path("again/dataset.json").read_bytes() == Path("w/dataset.json").read_bytes()
+    text = read(report_dataset(Path("w")).out).text
+    assert "2 on the way from learned code 3 to 1" in text
+    export_dataset(Path("w"), Path("w-ome-zarr"), "ome-zarr")
+    assert again(open_set(Path("w-ome-zarr"))) == [command]
+    # Exports of walks that were made before they said so.
+    said = json.loads(Path("w-ome-zarr/dataset.json").read_text())
+    del said["source"]["walk"]
+    Path("w-ome-zarr/dataset.json").write_text(json.dumps(said))
+    assert again(open_set(Path("w-ome-zarr"))) == []
 
 
 def test_an_ome_zarr_set_has_lineage_and_measures(dividing_bundle, tmp_path):
@@ -223,6 +252,9 @@ def test_an_ome_zarr_set_has_lineage_and_measures(dividing_bundle, tmp_path):
 def test_sets_of_others_say_what_is_known(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = write_set(tmp_path / "data" / "theirs", images=True)
+    # Other tools have a file of that name too.
+    (folder / "dataset.json").write_text('{"channel_names": {"0": "cells"}, "numTraining": 2}')
+    assert set_digest(folder) == ""
     before = sorted(folder.rglob("*"))
     summary = report_dataset(folder)
     assert summary.out == Path("theirs-report.html")
@@ -236,6 +268,13 @@ def test_sets_of_others_say_what_is_known(tmp_path, monkeypatch):
     assert {a["data-show"] for a in found.of("button") if "data-show" in a} == {
         "both", "images", "masks"
     }  # fmt: skip
+
+
+def test_images_are_judged_as_images(tmp_path):
+    folder = write_set(tmp_path / "theirs", 1, images=True)
+    tifffile.imwrite(folder / "01" / "t002.tif", np.zeros((14, 28, 48), np.float32))
+    with pytest.raises(FormatError, match=r"t002\.tif holds float32; images are whole numbers"):
+        report_dataset(folder, out=tmp_path / "r.html")
 
 
 def test_voxels_of_unknown_size_are_not_measured(tmp_path):
@@ -266,6 +305,15 @@ def test_labels_beyond_sixteen_bits_are_shown(tmp_path):
     assert (sequence["frames"][0][0]["label"] - 1) % 12 == (12_000_001 - 1) % 12
 
 
+def test_the_largest_labels_of_sixteen_bits_are_cells_of_their_own():
+    frame = np.zeros((6, 9, 14), np.uint16)
+    frame[1:5, 2:6, 2:6] = 65_533  # which is 1 where colours begin again
+    frame[1:5, 2:6, 8:12] = 1
+    shown = ShownSequence("01", 1, frame.shape, None, None, None, lambda _: (frame, (0, 0, 0)))
+    [sequence] = pictures_module.take_pictures([shown]).sequences
+    assert [cell["label"] for cell in sequence.meshes["frames"][0]] == [1, 65_533]
+
+
 def test_flat_sets_have_no_3d(tmp_path):
     frames = [frame.max(axis=0) for frame in family_frames()]
     folder = tmp_path / "flat" / "01_GT" / "TRA"
@@ -279,6 +327,20 @@ def test_flat_sets_have_no_3d(tmp_path):
     assert "Not measured: its masks are flat" in found.text
     with pytest.raises(InputError, match="its masks are flat"):
         report_dataset(tmp_path / "flat", out=tmp_path / "r.html", against=tmp_path / "flat")
+    (folder / "man_track.txt").write_text("1 0 3 1\n")
+    message = r"TRA.man_track\.txt frame 0: track 1 begins in frame 0 as its own parent"
+    with pytest.raises(InputError, match=message):
+        report_dataset(tmp_path / "flat", out=tmp_path / "r.html")
+
+
+def test_a_lineage_in_a_circle_is_told_where_nothing_is_measured(tmp_path):
+    folder = tmp_path / "set" / "01_GT" / "TRA"
+    folder.mkdir(parents=True)
+    for t, frame in enumerate(family_frames()):
+        tifffile.imwrite(folder / f"man_track{t:03d}.tif", frame)  # voxels of unknown size
+    (folder / "man_track.txt").write_text("1 0 1 2\n2 2 3 1\n3 2 3 1\n")
+    with pytest.raises(InputError, match="01: lineage frame 0: track 1 begins in frame 0 but its"):
+        report_dataset(tmp_path / "set", out=tmp_path / "r.html")
 
 
 def test_names_are_text_never_tags(tmp_path):
@@ -296,6 +358,20 @@ def test_names_are_text_never_tags(tmp_path):
     summary = report_dataset(stack, out=tmp_path / "r.html")
     assert len(read(summary.out).of("script")) == 4
     assert cells(summary.out)["sequences"][0]["name"].startswith("<∕script>")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are text on other systems")
+def test_names_that_are_no_text_are_shown_as_far_as_they_are(tmp_path):
+    folder = write_set(tmp_path / os.fsdecode(b"caf\xe9"), 1)
+    found = read(report_dataset(folder, out=tmp_path / "r.html").out)
+    assert "caf\ufffd" in found.text
+    stacks = tmp_path / "stacks"
+    stacks.mkdir()
+    stack = np.stack(family_frames())
+    tifffile.imwrite(stacks / os.fsdecode(b"\xe9.tif"), stack, metadata={"axes": "TZYX"})
+    told = ReportOptions(voxel_size_um=VOXEL)
+    report_dataset(stacks, told, out=tmp_path / "r.html")
+    assert cells(tmp_path / "r.html")["sequences"][0]["name"] == "\ufffd.tif"
 
 
 def test_an_empty_frame_and_a_single_one(tmp_path):
@@ -342,6 +418,28 @@ def test_pictures_of_noise_become_coarser_until_they_fit(tmp_path, monkeypatch):
     assert PICTURES_MOST + meshes < 0.95 * MOST_BYTES
 
 
+def test_memory_is_that_of_the_cells_not_of_their_frames(tmp_path):
+    side = 1024  # on pixels of a fourth of a voxel an image of this takes 67 MB
+    folder = tmp_path / "wide" / "01_GT" / "TRA"
+    folder.mkdir(parents=True)
+    (tmp_path / "wide" / "01").mkdir()
+    write_table(folder / "man_track.txt", Lineage((Tracklet(1, 0, 2),)))
+    for t in range(3):
+        frame = np.zeros((side, side), np.uint16)
+        frame[300:330, 900 + t : 940 + t] = 1
+        write_image(folder / f"man_track{t:03d}.tif", frame, voxel_size_um=(1, 1))
+        write_image(tmp_path / "wide" / "01" / f"t{t:03d}.tif", frame * 9, voxel_size_um=(1, 1))
+    source = open_set(tmp_path / "wide")
+    tracemalloc.start()
+    [sequence] = pictures_module.take_pictures(source.sequences).sequences
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sequence.images is not None
+    assert sequence.images.size == sequence.masks.size
+    assert max(sequence.masks.size) == 4 * 42 + 2 * 7
+    assert peak < 40e6
+
+
 def test_the_brief_report_looks_at_the_first_sequences(tmp_path, monkeypatch):
     folder = write_set(tmp_path / "theirs", 4)
     source = open_set(folder)
@@ -383,6 +481,18 @@ def test_the_brief_report_looks_at_some_frames_of_large_sequences(tmp_path, monk
     [shown] = cells(brief.out)["sequences"]
     assert len(shown["frames"]) == 3
     assert brief.n_bytes < whole.n_bytes
+
+
+def test_the_brief_report_of_cells_that_are_all_cut(tmp_path, monkeypatch):
+    frames = [np.ones((2, 6, 6), np.uint16)] * 3
+    lineage = Lineage((Tracklet(1, 0, 2),))
+    write_ctc(tmp_path / "cut", "01", frames, lineage, voxel_size_um=VOXEL)
+    monkeypatch.setattr(options_module, "VOXELS_AT_THE_END", 1)
+    monkeypatch.setattr(options_module, "FRAMES_AT_THE_END", 2)
+    brief = report_dataset(tmp_path / "cut", ReportOptions(brief=True), out=tmp_path / "r.html")
+    text = read(brief.out).text
+    assert "2 of 3 frames" in text
+    assert "no whole cell" in text
 
 
 def test_files_of_others_are_not_replaced(tmp_path):

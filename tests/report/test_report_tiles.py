@@ -15,6 +15,7 @@ from cellsynth.report.tiles import (
     LEVELS,
     Canvas,
     Sheet,
+    Window,
     image_sheet,
     mask_sheet,
     project_frame,
@@ -25,6 +26,15 @@ from cellsynth.report.tiles import (
 def ball(shape, middle, radius, voxel=(1.0, 1.0, 1.0)):
     zyx = np.stack(np.indices(shape), axis=-1) * voxel
     return ((zyx - np.array(middle)) ** 2).sum(axis=-1) < radius**2
+
+
+def whole(canvas: Canvas) -> Window:
+    y, x = canvas.size
+    return np.arange(y), np.arange(x)
+
+
+def picture_of(labels: np.ndarray, canvas: Canvas) -> np.ndarray:
+    return project_frame(labels, canvas).within(whole(canvas))
 
 
 def decoded(sheet: Sheet) -> np.ndarray:
@@ -46,7 +56,7 @@ def test_a_ball_is_a_disc_of_its_size_whatever_the_voxels(voxel, pixel):
     side = np.array([48, 64, 80])
     shape = tuple(np.rint(side / voxel).astype(int))
     middle = (24.0, 30.0, 44.0)
-    picture = project_frame(
+    picture = picture_of(
         ball(shape, middle, 16, voxel).astype(np.uint16), Canvas(pixel, voxel, shape[1:])
     )
     assert picture.shape == (64 / pixel, 80 / pixel)
@@ -59,7 +69,7 @@ def test_a_ball_is_a_disc_of_its_size_whatever_the_voxels(voxel, pixel):
 
 
 def test_light_comes_from_above_left():
-    picture = project_frame(
+    picture = picture_of(
         ball((40, 40, 40), (20, 20, 20), 15).astype(np.uint16), Canvas(1, (1, 1, 1), (40, 40))
     )
     levels = (picture.astype(int) - 1) % LEVELS
@@ -71,7 +81,7 @@ def test_a_cell_has_its_colour_and_the_nearer_one_does_not_hide_the_thicker():
     labels = np.zeros((30, 20, 40), np.uint16)
     labels[ball(labels.shape, (15, 10, 10), 6)] = 2
     labels[ball(labels.shape, (15, 10, 30), 6)] = 15
-    picture = project_frame(labels, Canvas(1, (1, 1, 1), (20, 40)))
+    picture = picture_of(labels, Canvas(1, (1, 1, 1), (20, 40)))
     colours = (picture.astype(int) - 1) // LEVELS
     assert colours[10, 10] == colour_number(2) == 1
     assert colours[10, 30] == colour_number(15) == 2
@@ -88,16 +98,16 @@ def test_one_voxel_at_any_corner_is_seen(pixel):
     for corner in np.ndindex(2, 2, 2):
         labels = np.zeros((5, 6, 7), np.uint16)
         labels[tuple((np.array(corner) * (4, 5, 6)).tolist())] = 3
-        picture = project_frame(labels, Canvas(pixel, (1, 1, 1), (6, 7)))
+        picture = picture_of(labels, Canvas(pixel, (1, 1, 1), (6, 7)))
         y, x = (at.mean() * pixel for at in np.nonzero(picture))
         assert (y > 3, x > 3) == (bool(corner[1]), bool(corner[2]))
 
 
 def test_an_empty_frame_is_empty_and_a_flat_one_keeps_its_labels():
-    assert not project_frame(np.zeros((3, 8, 9), np.uint8), Canvas(1, (1, 1, 1), (8, 9))).any()
+    assert not picture_of(np.zeros((3, 8, 9), np.uint8), Canvas(1, (1, 1, 1), (8, 9))).any()
     flat = np.zeros((1, 8, 9), np.uint16)
     flat[0, 2:5, 3:8] = 7
-    picture = project_frame(flat, Canvas(1, (1, 1, 1), (8, 9)))
+    picture = picture_of(flat, Canvas(1, (1, 1, 1), (8, 9)))
     np.testing.assert_array_equal(picture > 0, flat[0] > 0)
     assert set(((picture[picture > 0].astype(int) - 1) // LEVELS).tolist()) == {6}
 
@@ -108,7 +118,7 @@ def test_cells_do_not_tremble_where_only_their_neighbours_move():
     for at in (3, 4, 5):
         labels = still.astype(np.uint16)
         labels[10, at, at] = 2
-        pictures.append(project_frame(labels, Canvas(0.37, (1, 1, 1), (40, 40)))[60:, 60:])
+        pictures.append(picture_of(labels, Canvas(0.37, (1, 1, 1), (40, 40)))[60:, 60:])
     np.testing.assert_array_equal(pictures[0] > 0, pictures[1] > 0)
     np.testing.assert_array_equal(pictures[0] > 0, pictures[2] > 0)
 
@@ -143,8 +153,30 @@ def test_images_are_their_projection_averaged_to_pixels():
     image = np.zeros((3, 6, 9), np.uint16)
     image[1, 2:4, 3:6] = 60
     image[2, 0, 0] = 36
-    found = shrink(image, Canvas(3.0, (5.0, 1.0, 1.0), (6, 9)))
+    canvas = Canvas(3.0, (5.0, 1.0, 1.0), (6, 9))
+    found = shrink(image, canvas, whole(canvas))
     np.testing.assert_allclose(found, [[4, 20, 0], [0, 20, 0]])
-    fine = shrink(image, Canvas(0.5, (1.0, 1.0, 1.0), (6, 9)))
+    canvas = Canvas(0.5, (1.0, 1.0, 1.0), (6, 9))
+    fine = shrink(image, canvas, whole(canvas))
     assert fine.shape == (12, 18)
     assert fine.sum() == pytest.approx(4 * image.max(axis=0).sum())
+
+
+@pytest.mark.parametrize("pixel", [0.5, 1.0, 2.5])
+def test_windows_show_parts_and_are_dark_beyond(pixel):
+    rng = np.random.default_rng(0)
+    canvas = Canvas(pixel, (1.0, 1.0, 1.0), (9, 14))
+    labels = np.zeros((3, 9, 14), np.uint16)
+    labels[1, 2:9, 5:12] = 3
+    image = rng.integers(5, 99, labels.shape, np.uint16)
+    window = np.arange(-3, 40, 2), np.arange(1, 6)
+    inside = window[0][(window[0] >= 0) & (window[0] < canvas.size[0])]
+    first = np.count_nonzero(window[0] < 0)
+    beyond = np.ones(len(window[0]), bool)
+    beyond[first : first + len(inside)] = False
+    for all_of_it, shown in (
+        (picture_of(labels, canvas), project_frame(labels, canvas).within(window)),
+        (shrink(image, canvas, whole(canvas)), shrink(image, canvas, window)),
+    ):
+        np.testing.assert_array_equal(shown[~beyond], all_of_it[np.ix_(inside, window[1])])
+        assert (shown[beyond] == shown.min()).all()

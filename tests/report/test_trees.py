@@ -8,6 +8,8 @@ import pytest
 
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.report.colours import hex_colour
+from cellsynth.report.sections import lineage_section
+from cellsynth.report.source import SetSource, ShownSequence
 from cellsynth.report.trees import MOST_CELLS, lineage_tree, trees_of
 
 #        2 ──────
@@ -63,8 +65,22 @@ def test_a_cell_in_a_single_frame_is_seen():
     assert hex_colour(7) in rows(text)
 
 
-def test_trees_too_large_to_draw_are_left_out():
-    many = [Tracklet(1, 0, 0)]
+def test_families_too_large_to_draw_are_counted_and_told():
+    large = [Tracklet(1, 0, 0)]
     for label in range(2, MOST_CELLS + 2):
-        many.append(Tracklet(label, label, label, label - 1))
-    assert trees_of("s", Lineage(tuple(many)), 99) == []
+        large.append(Tracklet(label, label, label, label - 1))
+    small = [Tracklet(200, 0, 5), Tracklet(201, 6, 9, 200), Tracklet(202, 6, 9, 200)]
+
+    def section(*tracklets: Tracklet) -> str:
+        lineage = Lineage(tracklets)
+        shown = ShownSequence("01", 99, (1, 2, 2), None, None, lineage, lambda _: None)
+        return lineage_section(SetSource("set", (shown,), {})).tag().render(pretty=False)
+
+    both = section(*large, *small)
+    assert "2 families, 1 division in all." in both
+    assert "1 of 2 families. 1 of more than 64 cells: too large to draw." in both
+    assert both.count('class="tree"') == 1
+    alone = section(*large)
+    assert "1 family, 0 divisions in all." in alone
+    assert "0 of 1 families. 1 of more than 64 cells: too large to draw." in alone
+    assert "too large" not in section(*small)
