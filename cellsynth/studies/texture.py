@@ -3,7 +3,8 @@
 New cells are drawn and imaged by the simulated microscope of their type, which stands for the real
 one. One half of the images is what is compared with; of the cells of the other half there are the
 microscope's images, those of the generator, and those of the simplest thing that works, a blurred
-mask with noise. How far the microscope's two halves are apart says how alike can be.
+mask with noise, fitted to images of other cells. How far the microscope's two halves are apart says
+how alike can be.
 
 Source: Wiesner et al. 2024, section 5.9, which shows images and gives no numbers.
 """
@@ -54,8 +55,9 @@ if TYPE_CHECKING:
 __all__ = ["STUDY", "TextureSettings", "TexturedKind"]
 
 SETS = ("microscope", "generator", "blurred mask")
-# Seeds of cells that a texture is trained on, apart from those it is compared on.
-TRAINED, COMPARED = 101, 202
+# Seeds of cells that a texture is trained on, of those it is compared on, and of those that the
+# blurred mask is fitted to.
+TRAINED, COMPARED, FITTED = 101, 202, 303
 Size = Annotated[tuple[float, float, float], Strict(False)]
 
 
@@ -181,7 +183,8 @@ def _compare(bench: Bench[TextureSettings], *, kind: TexturedKind) -> Found:
     _texture(bench, bundle, masks, made, TextureOptions(mode="mip", engine="gan", seed=seed))
     first, second = _frames(real, slice(0, n)), _frames(real, slice(n, None))
     drawn = _frames(made, slice(n, None))
-    baseline = fit_mask_baseline(first)
+    fitted = _imaged(bench, bundle, kind, "fitted", bench.seed + FITTED, n)
+    baseline = fit_mask_baseline(_frames(fitted, slice(None)))
     rng = np.random.default_rng(bench.seed)
     blurred = [Textured(baseline.image(one.labels, rng), one.labels) for one in second]
     reference = sample_textures(first, patch=settings.patch)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from tiny_studies import LEARNING
+from tiny_studies import LEARNING, tiny
 
 from cellsynth.errors import InputError, TopologyError
+from cellsynth.evaluation.textures import Textured
 from cellsynth.geometry import Grid, spread_frames
 from cellsynth.shapes import build_store, cut_cells
 from cellsynth.shapes.phantoms import phantom_families, render_family
 from cellsynth.shapes.turned import turned
-from cellsynth.studies import trained_presets
+from cellsynth.studies import texture, trained_presets
 from cellsynth.studies.classification import _linear, _silhouette
 from cellsynth.studies.exploration import _corners, _is_between
 from cellsynth.studies.fields import Learning, kept_store, learn
@@ -166,6 +169,42 @@ def test_between_is_strictly_between_and_not_where_a_cell_is_missing():
     assert not _is_between(1, 1, 3)
     assert not _is_between(1, 4, 3)
     assert not _is_between(1, None, 3)
+
+
+def test_the_blurred_mask_is_fitted_to_none_of_the_cells_it_is_compared_on(tmp_path, monkeypatch):
+    labels = np.zeros((64, 64), np.uint16)
+    labels[20:44, 20:44] = 1
+    taken: dict[str, list[Textured]] = {"fitted": [], "compared": []}
+
+    def imaged(bench, bundle, kind, name, seed, count):
+        return Path(f"{name}-{seed}")
+
+    def frames(root, which):
+        rng = np.random.default_rng(list(root.name.encode()))
+        each = [
+            Textured((1000 * labels + rng.integers(0, 99, labels.shape)).astype(np.uint16), labels)
+            for _ in range(4)
+        ]
+        return each[which]
+
+    def watched(kind, function):
+        def call(images, **others):
+            taken[kind] += images
+            return function(images, **others)
+
+        return call
+
+    monkeypatch.setattr(texture, "_bundle", lambda *_: None)
+    monkeypatch.setattr(texture, "_texture", lambda *_: None)
+    monkeypatch.setattr(texture, "_imaged", imaged)
+    monkeypatch.setattr(texture, "_frames", frames)
+    for kind, name in (("fitted", "fit_mask_baseline"), ("compared", "sample_textures")):
+        monkeypatch.setattr(texture, name, watched(kind, getattr(texture, name)))
+    settings = tiny("texture").model_copy(update={"sequences": 2})
+    texture._compare(Bench(settings, 5, tmp_path), kind=settings.kinds[0])
+    compared = [one.image.tobytes() for one in taken["compared"]]
+    assert taken["fitted"]
+    assert not {one.image.tobytes() for one in taken["fitted"]} & set(compared)
 
 
 def test_the_generator_is_counted_where_it_is_nearer():

@@ -468,7 +468,7 @@ def test_a_gradient_without_end_is_not_followed(spec, recipe, pool):
     trainer = make(spec, recipe.model_copy(update={"clip": None}), pool)
     trainer.angles.register_hook(lambda gradient: gradient / 0)
     before = state(trainer)
-    with pytest.raises(InputError, match="step 1: the loss is 0.* the norm of its gradient"):
+    with pytest.raises(InputError, match=r"step 1: the loss is 0.* the norm of its gradient"):
         trainer.run()
     assert_equal(state(trainer), before)
 
