@@ -86,9 +86,9 @@ def _conclude(bench: Bench[OmegaSettings]) -> Findings:
     lower = [o for o in settings.omegas if o < at]
     higher = [o for o in settings.omegas if o > at]
     here = means[at]
-    # A field without any cell is no sharper one.
+    # A field without any cell is no sharper one, and no rounder one either.
     known = {o: m for o, m in means.items() if m is not None}
-    rounder = here is not None and all(known.get(o, np.inf) > here for o in lower)
+    rounder = here is not None and all(o in known and known[o] > here for o in lower)
     spread = float(np.std(round_[at], ddof=1)) if len(round_[at]) > 1 else 0.0
     no_gain = here is not None and all(known.get(o, np.inf) >= here - spread for o in higher)
     told = {o: "no cell" if m is None else f"{m:.3f}" for o, m in means.items()}
