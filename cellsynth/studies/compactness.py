@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["STUDY", "CompactnessSettings"]
 
 COMPONENTS = 20
+MOST = 0.5
 KINDS = ("equivariant", "non-equivariant")
 # Table 2 and section 5.2 of the paper.
 PAPER_DSC = {
@@ -190,9 +191,10 @@ def _conclude(bench: Bench[CompactnessSettings]) -> Findings:
                 holds=share[KINDS[0]] > share[KINDS[1]],
             ),
             Ordering(
-                claim="rotated copies of a cell lie close together with rotations, and not without",
+                claim="rotated copies of a cell lie close together with rotations: of most codes "
+                "the nearest is another copy's, and of more than without",
                 ours=f"{near[KINDS[0]]:.0%} against {near[KINDS[1]]:.0%}",
-                holds=near[KINDS[0]] > near[KINDS[1]],
+                holds=near[KINDS[0]] > max(MOST, near[KINDS[1]]),
             ),
             Ordering(
                 claim="the gain falls as codes grow longer",

@@ -16,7 +16,7 @@ from cellsynth.geometry import Grid, spread_frames
 from cellsynth.shapes import build_store, cut_cells
 from cellsynth.shapes.phantoms import phantom_families, render_family
 from cellsynth.shapes.turned import turned
-from cellsynth.studies import reconstruction, texture, trained_presets
+from cellsynth.studies import compactness, reconstruction, texture, trained_presets
 from cellsynth.studies import omega as omega_module
 from cellsynth.studies.classification import _linear, _silhouette
 from cellsynth.studies.exploration import _corners, _is_between
@@ -269,6 +269,19 @@ def test_a_field_without_a_cell_is_no_rounder_one(tmp_path):
     assert not omega_module._conclude(bench).orderings[0].holds
     found["omega-10"]["made"] = [ball, None]
     assert omega_module._conclude(bench).orderings[0].holds
+
+
+@pytest.mark.parametrize(
+    ("near", "holds"), [((0.9, 0.1), True), ((0.04, 0.03), False), ((0.9, 0.95), False)]
+)
+def test_copies_that_lie_together_are_most_of_them(tmp_path, near, holds):
+    found = {
+        f"{kind}-{size}": {"dsc": [0.5, 0.6], "share": 0.5, "same_shape": same}
+        for kind, same in zip(compactness.KINDS, near, strict=True)
+        for size in (2, 3)
+    }
+    bench = Bench(tiny("compactness"), 0, tmp_path, {**found, "cells": {"sequences": 4}})
+    assert compactness._conclude(bench).orderings[2].holds == holds
 
 
 def test_the_generator_is_counted_where_it_is_nearer():
