@@ -5,7 +5,8 @@ frame share code and time, so those columns act once per frame and become part o
 the previous layer and x, y, z act per point. Training and rendering both rest on that split.
 
 With *experts* the columns of the previous layer are the cell's own: a sum of matrices, weighed by
-its code. It is made once per cell, so a point costs what it costs without.
+its code. Where points share a code it is made once for all of them, and a point costs what it costs
+without; where each has its own, a point goes through every expert.
 """
 
 from __future__ import annotations

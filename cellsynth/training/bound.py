@@ -49,8 +49,8 @@ def measure_bound(
             coords = reach * _in_ball(rng, len(part) * points).reshape(len(part), points, 3)
             xyz = torch.tensor(coords, dtype=torch.float32, device=device, requires_grad=True)
             t = torch.tensor(part, dtype=torch.float32, device=device)
-            z = torch.tensor(code, dtype=torch.float32, device=device).expand(len(part), -1)
-            sdf = decoder(xyz, t, z)
+            z = torch.tensor(code, dtype=torch.float32, device=device)[None]
+            sdf = decoder(xyz, t, z, torch.zeros(len(part), dtype=torch.int64, device=device))
             (gradient,) = torch.autograd.grad(sdf.sum(), xyz)
             # Beyond the truncation the field may be as steep as it likes.
             share = sdf.detach().abs().numpy(force=True) / decoder.spec.truncation

@@ -34,6 +34,7 @@ from cellsynth.training.starts import Starts
 __all__ = ["CellFitter", "FitOptions", "FittedPose", "Points"]
 
 GPU_POINTS = 1 << 17
+FEWEST = 256  # points at once, however many experts there are
 SCREEN = (8, 48)  # frames that starts are compared on, and points of each
 JUDGE = (30, 1024)  # the same for the last ones
 # Starts of one rotation that are refined at most, so that others get their turn.
@@ -257,8 +258,10 @@ class CellFitter:
         slope = torch.zeros(starts, size + 3, dtype=torch.float64, device=self._device)
         residuals = torch.empty(starts, drawn.sdf.numel(), dtype=self._dtype, device=self._device)
         points = drawn.sdf.numel()
+        # Every point has a code of its own here, and goes through every expert.
+        portion = max(FEWEST, self._portion // max(1, self.decoder.spec.experts))
         for start in range(starts):
-            for part in _runs(points, self._portion, self._device):
+            for part in _runs(points, portion, self._device):
                 residual, by_code, by_turn = self._derivatives(state, start, drawn, part)
                 residuals[start, part] = residual
                 jacobian = torch.cat([by_code, by_turn], dim=1)
@@ -279,7 +282,7 @@ class CellFitter:
         frame = part // drawn.sdf.shape[1]
         coords = drawn.coords.view(-1, 3)[part] @ state.rotations[start]
         coords = coords[:, None].requires_grad_(True)
-        # Every point has a code of its own here, so that one pass gives all derivatives.
+        # A code for each point, so that one pass gives all derivatives.
         codes = self._codes(state.whitened[start]).expand(len(part), -1).requires_grad_(True)
         sdf = self.decoder(coords, drawn.times[frame], codes)
         residual = self._difference(sdf[:, 0], drawn.sdf.view(-1)[part])
@@ -292,13 +295,14 @@ class CellFitter:
         """Errors of the distance at the drawn points for every start, ``(starts, points)``."""
         frames, points, _ = drawn.coords.shape
         starts = len(state.whitened)
+        codes = self._codes(state.whitened)
         parts = []
         with torch.no_grad():
             for part in _runs(starts * frames, max(1, self._portion // points), self._device):
                 start, frame = part // frames, part % frames
                 # Rows are points: (Rᵀx)ᵀ = xᵀR.
                 coords = drawn.coords[frame] @ state.rotations[start]
-                sdf = self.decoder(coords, drawn.times[frame], self._codes(state.whitened[start]))
+                sdf = self.decoder(coords, drawn.times[frame], codes, start)
                 parts.append(self._difference(sdf, drawn.sdf[frame]))
         return torch.cat(parts).view(starts, frames * points)
 

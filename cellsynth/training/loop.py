@@ -33,7 +33,7 @@ from cellsynth.training.soap import Soap
 from cellsynth.training.stepping import Length, Stepping
 from cellsynth.training.team import Team
 
-__all__ = ["Report", "Trainer", "clamped_l1", "schedule"]
+__all__ = ["Report", "Trainer", "clamped_difference", "clamped_l1", "schedule"]
 
 # Points that go through the network at once on a CPU: activations of more leave the cache, and
 # fresh buffers cost more in page faults than the arithmetic on them.
@@ -350,10 +350,14 @@ def clamped_l1(predicted: Tensor, sdf: Tensor, truncation: float) -> Tensor:
     Returns:
         ``(frames,)``.
     """
+    return clamped_difference(predicted, sdf, truncation).abs().mean(dim=-1)
+
+
+def clamped_difference(predicted: Tensor, sdf: Tensor, truncation: float) -> Tensor:
+    """f - d of each point, both cut off at the truncation; as many as there are points."""
     # Distances come back from 16 bits: what was cut off is within a rounding of the truncation.
     limit = truncation * (1 - 1e-3)
-    bounded = predicted.clamp(-limit, limit)
-    return (bounded - sdf.clamp(-limit, limit)).abs().mean(dim=-1)
+    return predicted.clamp(-limit, limit) - sdf.clamp(-limit, limit)
 
 
 def schedule(share: float, recipe: Recipe) -> float:

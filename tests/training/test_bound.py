@@ -64,6 +64,19 @@ def test_a_cube_is_looked_at_as_far_as_its_corners_turn(domain, expected):
     assert seen == [(i, 80) for i in range(1, 81)]
 
 
+def test_frames_of_a_code_share_its_matrices(monkeypatch):
+    spec = FieldSpec(hidden_layers=2, width=8, latent_dim=3, latent_layers=(1,), experts=2)
+    made, own_matrices = [], Decoder.own_matrices
+
+    def noted(decoder, layer, latents):
+        made.append(len(latents))
+        return own_matrices(decoder, layer, latents)
+
+    monkeypatch.setattr(Decoder, "own_matrices", noted)
+    measure_bound(Decoder(spec), np.full((1, 3), 0.1, np.float32), 5, seed=0)
+    assert set(made) == {1}
+
+
 def test_new_codes_are_looked_at_too(sphere_bundle):
     """A field that is steep for other codes than the one it learned."""
     spec = FieldSpec(hidden_layers=2, width=16, latent_dim=3, latent_layers=(1, 2))

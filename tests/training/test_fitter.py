@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from cellsynth.errors import InputError, ShapeError
+from cellsynth.field.decoder import Decoder
 from cellsynth.field.folded import FoldedDecoder
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import frame_times, random_rotation, rotation_angle
@@ -99,6 +100,56 @@ def test_the_seed_decides(dividing_bundle):
     ]
     assert np.array_equal(poses[0].latent, poses[1].latent)
     assert not np.array_equal(poses[0].latent, poses[2].latent)
+
+
+@pytest.fixture
+def cells_of_experts(dividing_bundle) -> CellModel:
+    """A field with three experts that do something."""
+    model = CellModel.from_bundle(dividing_bundle)
+    spec = model.preset.field.model_copy(update={"experts": 3})
+    decoder = Decoder(spec, generator=torch.Generator().manual_seed(0)).requires_grad_(False)
+    for matrix in decoder.experts.parameters():
+        matrix.normal_(0, 0.01, generator=torch.Generator().manual_seed(1))
+    preset = model.preset.model_copy(update={"field": spec})
+    return replace(model, preset=preset, decoder=decoder)
+
+
+def test_matrices_of_experts_are_made_once_a_start(cells_of_experts, monkeypatch):
+    """Frames of one start share its code; and points with codes of their own come in fewer."""
+    made, each = [], []
+    own_matrices, forward = Decoder.own_matrices, Decoder.forward
+
+    def noted(decoder, layer, latents):
+        made.append(len(latents))
+        return own_matrices(decoder, layer, latents)
+
+    def watched(decoder, coords, times, latents, of=None):
+        if of is None:
+            each.append(len(coords))
+        return forward(decoder, coords, times, latents, of)
+
+    fitter = CellFitter(cells_of_experts, FitOptions(starts=1, steps=1))
+    points = sampled(cells_of_experts, cells_of_experts.latents[0], np.eye(3))
+    monkeypatch.setattr(Decoder, "own_matrices", noted)
+    monkeypatch.setattr(Decoder, "forward", watched)
+    drawn = fitter_module._Batch(points, torch.device("cpu"), torch.float32).draw(
+        np.random.default_rng(0), FRAMES, POINTS
+    )
+    starts = len(fitter._whitened)
+    state = fitter_module._State(fitter._whitened, torch.eye(3).expand(starts, 3, 3))
+    monkeypatch.setattr(fitter_module, "CPU_POINTS", FRAMES * POINTS)
+    found = fitter._residuals(state, drawn)
+    assert set(made) == {1}
+    slow = torch.stack(
+        [
+            fitter._derivatives(state, start, drawn, torch.arange(FRAMES * POINTS))[0]
+            for start in range(starts)
+        ]
+    )
+    torch.testing.assert_close(found, slow, atol=1e-5, rtol=1e-4)
+    each.clear()
+    fitter._normal_equations(state, drawn, 0.01)
+    assert max(each) == FRAMES * POINTS // 3
 
 
 def test_rotations_cover():
