@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from cellsynth.errors import FormatError, InUseError, MissingError
 from cellsynth.evaluation.models import FORMAT, Evaluation
-from cellsynth.formats.storage import storing
+from cellsynth.formats.storage import whole_file
 from cellsynth.presets.judge import judge
 
 __all__ = ["check_target", "read_evaluation", "read_result", "write_evaluation", "write_result"]
@@ -45,14 +45,8 @@ def write_result(path: Path, result: BaseModel) -> None:
     Raises:
         StorageError: The disk refused; nothing is left behind.
     """
-    part = path.with_name(f"{path.name}.part")
-    with storing(path):
-        try:
-            part.write_text(result.model_dump_json() + "\n", encoding="utf-8")
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+    with whole_file(path) as part:
+        part.write_text(result.model_dump_json() + "\n", encoding="utf-8")
 
 
 def read_evaluation(path: str | os.PathLike[str]) -> Evaluation:

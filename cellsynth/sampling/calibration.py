@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cellsynth.presets.models import Gaussian, Kernel, Mixture, Neighbourhood, Sampling, Strategy
 from cellsynth.sampling.grouping import group_codes
+from cellsynth.sampling.prior import code_spread
 from cellsynth.sampling.strategies import draw_latent, learned_turn
 
 __all__ = ["Judge", "calibrate"]
@@ -77,7 +78,7 @@ def calibrate(
         tell()
     reference = [found for found in learned if found is not None]
     members = group_codes(latents, seed=seed)
-    spread = float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
+    spread = code_spread(latents)
     best: dict[Strategy, tuple[Sampling, dict[str, Any]]] = {}
     for strategy, widths in strategies.items():
         base = done

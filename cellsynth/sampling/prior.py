@@ -7,11 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CodePrior"]
+__all__ = ["CodePrior", "code_spread"]
 
 # Codes outnumber sequences, so most directions were never seen to vary; they get this share of
 # the mean variance instead of none.
 SHRINKAGE = 0.1
+
+
+def code_spread(latents: NDArray[np.float32]) -> float:
+    """How far codes ``(n, latent_dim)`` lie from zero: root mean square of their numbers."""
+    return float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
 
 
 @dataclass(frozen=True)

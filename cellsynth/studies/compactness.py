@@ -36,7 +36,7 @@ from cellsynth.studies.fields import (
 from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
-from cellsynth.studies.wording import mean_sd
+from cellsynth.studies.wording import mean_sd, sample_sd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -226,7 +226,7 @@ def _draw(bench: Bench[CompactnessSettings]) -> Figure:
         axes[0, 0].errorbar(
             settings.latent_dims,
             [np.mean(v) for v in values],
-            [np.std(v) for v in values],
+            [sample_sd(v) for v in values],
             color=colour,
             marker="o",
             capsize=3,

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from cellsynth.evaluation.digits import short
 from cellsynth.evaluation.overlap import training_dice
-from cellsynth.formats.storage import storing
+from cellsynth.formats.storage import whole_file
 from cellsynth.geometry import spread_frames
 from cellsynth.presets.base import StrictModel
 from cellsynth.presets.fields import FIELDS
@@ -28,14 +28,14 @@ from cellsynth.studies.fields import (
     Learning,
     fitted,
     forget,
-    kept_store,
     last_frames,
     learn,
     measured,
     open_kept,
+    prepare_cells,
     sphericities,
 )
-from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
+from cellsynth.studies.phantom_cells import Cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
 from cellsynth.studies.wording import mean_sd
@@ -69,14 +69,7 @@ class DeepSdfSettings(StrictModel):
 
 def _stages(settings: DeepSdfSettings) -> tuple[Stage[DeepSdfSettings], ...]:
     trained = (Stage(name, partial(_train, name=name)) for name in NAMES)
-    return (Stage("cells", _prepare), *trained)
-
-
-def _prepare(bench: Bench[DeepSdfSettings]) -> Found:
-    cells = bench.settings.cells
-    extent = half_extent_um(cells.kind)
-    store = kept_store(bench, "store", phantom_cells(cells, seed=bench.seed), half_extent_um=extent)
-    return {"sequences": store.n_sequences, "frames": store.n_frames}
+    return (Stage("cells", prepare_cells), *trained)
 
 
 def _train(bench: Bench[DeepSdfSettings], *, name: str) -> Found:
@@ -93,10 +86,8 @@ def _train(bench: Bench[DeepSdfSettings], *, name: str) -> Found:
             return
         dsc = training_dice(fitted(trainer), store, where=last_frames(store))
         curve[report.step] = short(float(np.nanmean(dsc)))
-        with storing(path):
-            part = path.with_name(f"{path.name}.part")
+        with whole_file(path) as part:
             part.write_text(json.dumps(curve), encoding="utf-8")
-            part.replace(path)
 
     fit = learn(bench, name, store, learning, on_step=on_step)
     found = measured(bench, fit, store, last_frames(store), shapes=True)

@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cellsynth.errors import FormatError
-from cellsynth.formats.storage import storing
+from cellsynth.errors import FormatError, MissingError
+from cellsynth.formats.storage import storing, whole_file
 from cellsynth.studies.catalogue import STUDIES
 from cellsynth.studies.results import RESULT, StudyResult, read_study
 from cellsynth.studies.runner import FIGURE
@@ -40,17 +40,18 @@ def update_page(page: Path, folders: Sequence[Path], images: Path) -> list[str]:
     Raises:
         MissingError, FormatError: A folder without a result, or a page without marks.
     """
-    results = {}
-    for folder in folders:
-        result = read_study(folder / RESULT)
-        results[result.study] = result
+    if not page.is_file():
+        raise MissingError(f"{page} is not there; expected the page of experiments")
+    read = [(folder, read_study(folder / RESULT)) for folder in folders]
+    results = {result.study: result for _, result in read}
+    where = images.relative_to(page.parent).as_posix()
+    text = filled(page.read_text(encoding="utf-8"), results, where)
+    for folder, result in read:
         with storing(images):
             images.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / FIGURE, images / f"study-{result.study}.png")
-    where = images.relative_to(page.parent).as_posix()
-    text = filled(page.read_text(encoding="utf-8"), results, where)
-    with storing(page):
-        page.write_text(text, encoding="utf-8")
+    with whole_file(page) as part:
+        part.write_text(text, encoding="utf-8")
     return [name for name in STUDIES if name not in results]
 
 

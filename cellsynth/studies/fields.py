@@ -31,6 +31,7 @@ from cellsynth.presets.recipe import Recipe
 from cellsynth.shapes import CellSequence, ShapeStore, build_store
 from cellsynth.shapes.cell_mask import bounding_box
 from cellsynth.shapes.pose import Orientation
+from cellsynth.studies.phantom_cells import half_extent_um, phantom_cells
 from cellsynth.studies.study import Bench, Found
 from cellsynth.training.bound import measure_bound
 from cellsynth.training.loop import Report, Trainer
@@ -49,6 +50,7 @@ __all__ = [
     "learn",
     "measured",
     "open_kept",
+    "prepare_cells",
     "rebuilt",
     "shape_of",
     "sphericities",
@@ -87,6 +89,14 @@ def kept_store(
         half_extent_um=half_extent_um,
         on_progress=bench.progress("measuring distances"),
     )
+
+
+def prepare_cells(bench: Bench[Any]) -> Found:
+    """A stage: the phantoms ``cells`` of the settings, kept as ``store``."""
+    cells = bench.settings.cells
+    extent = half_extent_um(cells.kind)
+    store = kept_store(bench, "store", phantom_cells(cells, seed=bench.seed), half_extent_um=extent)
+    return {"sequences": store.n_sequences, "frames": store.n_frames}
 
 
 def open_kept(bench: Bench[Any], name: str) -> ShapeStore:

@@ -21,17 +21,17 @@ from cellsynth.presets.recipes import RECIPES
 from cellsynth.studies.fields import (
     Learning,
     forget,
-    kept_store,
     last_frames,
     learn,
     measured,
     open_kept,
+    prepare_cells,
     sphericities,
 )
-from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
+from cellsynth.studies.phantom_cells import Cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
-from cellsynth.studies.wording import mean_sd
+from cellsynth.studies.wording import mean_sd, sample_sd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,18 +51,11 @@ class OmegaSettings(StrictModel):
 
 def _stages(settings: OmegaSettings) -> tuple[Stage[OmegaSettings], ...]:
     trained = [Stage(_name(omega), partial(_train, omega=omega)) for omega in settings.omegas]
-    return (Stage("cells", _prepare), *trained)
+    return (Stage("cells", prepare_cells), *trained)
 
 
 def _name(omega: float) -> str:
     return f"omega-{omega:g}"
-
-
-def _prepare(bench: Bench[OmegaSettings]) -> Found:
-    cells = bench.settings.cells
-    extent = half_extent_um(cells.kind)
-    store = kept_store(bench, "store", phantom_cells(cells, seed=bench.seed), half_extent_um=extent)
-    return {"sequences": store.n_sequences, "frames": store.n_frames}
 
 
 def _train(bench: Bench[OmegaSettings], *, omega: float) -> Found:
@@ -89,7 +82,7 @@ def _conclude(bench: Bench[OmegaSettings]) -> Findings:
     # A field without any cell is no sharper one, and no rounder one either.
     known = {o: m for o, m in means.items() if m is not None}
     rounder = here is not None and all(o in known and known[o] > here for o in lower)
-    spread = float(np.std(round_[at], ddof=1)) if len(round_[at]) > 1 else 0.0
+    spread = sample_sd(round_[at])
     no_gain = here is not None and all(known.get(o, np.inf) >= here - spread for o in higher)
     told = {o: "no cell" if m is None else f"{m:.3f}" for o, m in means.items()}
     rows = [
@@ -145,7 +138,7 @@ def _draw(bench: Bench[OmegaSettings]) -> Figure:
     axes[0].errorbar(
         [o for o, _ in known],
         [np.mean(v) for _, v in known],
-        [np.std(v) for _, v in known],
+        [sample_sd(v) for _, v in known],
         color="#0072b2",
         marker="o",
         capsize=3,
@@ -157,7 +150,7 @@ def _draw(bench: Bench[OmegaSettings]) -> Figure:
     axes[1].errorbar(
         omegas,
         [np.mean(f["dsc"]) for f in found],
-        [np.std(f["dsc"]) for f in found],
+        [sample_sd(f["dsc"]) for f in found],
         color="#0072b2",
         marker="o",
         capsize=3,

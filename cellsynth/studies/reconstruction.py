@@ -38,6 +38,7 @@ from cellsynth.presets.recipe import Recipe
 from cellsynth.presets.recipes import RECIPES
 from cellsynth.rendering.occupancy import Occupancy, occupancy
 from cellsynth.rendering.tracking import OneBody, Tracker
+from cellsynth.sampling.prior import code_spread
 from cellsynth.sampling.strategies import draw_stream
 from cellsynth.shapes import ShapeStore
 from cellsynth.shapes.cell_mask import bounding_box
@@ -199,7 +200,7 @@ def _draw_new(
     """Courses of new cells, as many as there are; and how many draws it took."""
     voxel = store.voxel_size_um(0)
     grid = Grid.from_voxel_size(voxel, store.half_extent_um)
-    sigma = kind.spread * float(np.sqrt(np.mean(fit.latents.astype(np.float64) ** 2)))
+    sigma = kind.spread * code_spread(fit.latents)
     parts: list[NDArray[np.float64]] = []
     draws = 0
     for i in range(store.n_sequences):

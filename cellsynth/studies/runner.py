@@ -17,7 +17,7 @@ from typing import Any
 from cellsynth.errors import InputError, InUseError
 from cellsynth.evaluation.files import write_result
 from cellsynth.formats.making import at_most, cores
-from cellsynth.formats.storage import REPLACES, remove, storing, whole_or_nothing
+from cellsynth.formats.storage import REPLACES, remove, storing, whole_file, whole_or_nothing
 from cellsynth.presets.versions import versions
 from cellsynth.studies.results import RESULT, Scale, StageRecord, StudyResult
 from cellsynth.studies.study import Bench, Found, Stage, Study, StudyEvent
@@ -240,7 +240,5 @@ def _spent(folder: Path, name: str) -> tuple[float, float]:
 
 def _write(path: Path, value: Any) -> None:
     """JSON, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    with storing(path):
+    with whole_file(path) as part:
         part.write_text(json.dumps(value, allow_nan=False), encoding="utf-8")
-        part.replace(path)

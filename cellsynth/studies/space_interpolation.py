@@ -27,7 +27,7 @@ from cellsynth.studies.fields import Learning, forget, kept_store, learn, open_k
 from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
-from cellsynth.studies.wording import mean_sd
+from cellsynth.studies.wording import mean_sd, sample_sd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -183,7 +183,7 @@ def _draw(bench: Bench[SpaceSettings]) -> Figure:
         axes.errorbar(
             settings.rendered,
             [np.mean(v) for v in values],
-            [np.std(v) for v in values],
+            [sample_sd(v) for v in values],
             color=colour,
             marker=marker,
             capsize=2,

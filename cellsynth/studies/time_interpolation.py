@@ -22,7 +22,7 @@ from cellsynth.studies.fields import Learning, forget, kept_store, learn, measur
 from cellsynth.studies.phantom_cells import Cells, half_extent_um, phantom_cells
 from cellsynth.studies.results import Ordering, Table
 from cellsynth.studies.study import Bench, Findings, Found, Stage, Study
-from cellsynth.studies.wording import mean_sd
+from cellsynth.studies.wording import mean_sd, sample_sd
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,7 +165,7 @@ def _draw(bench: Bench[TimeSettings]) -> Figure:
         axes.errorbar(
             [t + 1 for t in chosen],
             [v.mean() for v in values],
-            [v.std() for v in values],
+            [sample_sd(v) for v in values],
             color=colour,
             marker=marker,
             linestyle="none",

@@ -12,7 +12,7 @@ from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
 from cellsynth.studies.results import StudyResult, Table
 
-__all__ = ["markdown_table", "mean_sd", "paragraph", "plain", "settings_told"]
+__all__ = ["markdown_table", "mean_sd", "paragraph", "plain", "sample_sd", "settings_told"]
 
 TINY_P = 0.001
 # What is told of these sections is where they differ from what they are by default.
@@ -25,10 +25,13 @@ _USUAL: dict[str, type[Recipe] | type[FieldSpec]] = {
 
 
 def mean_sd(values: Sequence[float] | NDArray[np.floating], digits: int = 3) -> str:
-    """``0.954 ± 0.009``: mean and standard deviation, of the sample where there are two or more."""
-    known = np.asarray(values, np.float64)
-    sd = float(known.std(ddof=1)) if len(known) > 1 else 0.0
-    return f"{known.mean():.{digits}f} ± {sd:.{digits}f}"
+    """``0.954 ± 0.009``: mean and standard deviation of the sample."""
+    return f"{np.mean(values):.{digits}f} ± {sample_sd(values):.{digits}f}"
+
+
+def sample_sd(values: Sequence[float] | NDArray[np.floating]) -> float:
+    """Standard deviation of a sample; 0 where there is one value alone."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
 
 
 def plain(p: float) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cellsynth.field.decoder import Decoder
 from cellsynth.geometry import frame_times
 from cellsynth.presets.models import Bound
+from cellsynth.sampling.prior import code_spread
 
 __all__ = ["measure_bound"]
 
@@ -36,8 +37,7 @@ def measure_bound(
     are what will be rendered. ``on_progress`` is called with codes done and codes in all.
     """
     rng = np.random.default_rng([seed, n_frames])
-    spread = float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
-    codes = np.concatenate([latents, spread * rng.standard_normal(latents.shape)])
+    codes = np.concatenate([latents, code_spread(latents) * rng.standard_normal(latents.shape)])
     device = decoder.output.weight.device
     times = frame_times(n_frames)
     reach = REACH[decoder.spec.domain]

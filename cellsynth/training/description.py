@@ -22,6 +22,7 @@ from cellsynth.presets.models import (
 )
 from cellsynth.presets.versions import versions
 from cellsynth.rendering.tracking import count_cells
+from cellsynth.sampling.prior import code_spread
 from cellsynth.shapes import ShapeStore
 from cellsynth.training.loop import Trainer
 from cellsynth.training.options import TrainOptions
@@ -108,7 +109,7 @@ def summarise(
             "per_frame": [round(float(value), 5) for value in dsc.mean(axis=0)],
         },
         "grid": voxels,
-        "latents": {"std": float(f"{np.sqrt(np.mean(fit.latents**2)):.4g}")},
+        "latents": {"std": float(f"{code_spread(fit.latents):.4g}")},
         "sampling": drawn,
         "seed": options.seed,
         "versions": versions(),

@@ -28,7 +28,7 @@ from cellsynth.field.decoder import Decoder
 from cellsynth.field.model import CellModel
 from cellsynth.geometry import rotvec_to_matrix
 from cellsynth.sampling.prior import CodePrior
-from cellsynth.training.loop import CPU_POINTS
+from cellsynth.training.loop import CPU_POINTS, clamped_difference
 from cellsynth.training.starts import Starts
 
 __all__ = ["CellFitter", "FitOptions", "FittedPose", "Points"]
@@ -76,7 +76,7 @@ class FitOptions:
     """How a fit is made.
 
     Attributes:
-        starts: Rotations that are tried first, with every learned code.
+        starts: Rotations that are tried first, with every learned code or 64 of them.
         steps: Steps of the last refinement, at most.
         prior: Pull of codes to the mean of the learned ones: what one squared standard deviation,
             averaged over a code, costs, in units of Ω.
@@ -308,8 +308,7 @@ class CellFitter:
 
     def _difference(self, sdf: Tensor, wanted: Tensor) -> Tensor:
         """Beyond the truncation the field need only be beyond it too, as in training."""
-        limit = self.decoder.spec.truncation * (1 - 1e-3)
-        return sdf.clamp(-limit, limit) - wanted.clamp(-limit, limit)
+        return clamped_difference(sdf, wanted, self.decoder.spec.truncation)
 
     @property
     def _portion(self) -> int:

@@ -41,6 +41,7 @@ from cellsynth.presets.recipes import RECIPES
 from cellsynth.presets.versions import versions
 from cellsynth.rendering.sequence import Draw, judging_grid, render_frame
 from cellsynth.rendering.tracking import count_cells
+from cellsynth.sampling.prior import code_spread
 from cellsynth.training.bound import measure_bound
 from cellsynth.training.experiment import Experiment, Specs, read_experiment
 
@@ -154,7 +155,7 @@ def import_experiment(
     preset = preset.model_copy(update={"topology": topology})
     evaluation = {
         "imported": {"epoch": experiment.epoch},
-        "latents": {"std": float(f"{_spread(experiment.latents):.4g}")},
+        "latents": {"std": float(f"{code_spread(experiment.latents):.4g}")},
         "versions": versions(),
     }
     learned = [Draw(code, np.eye(3), 0) for code in experiment.latents[:SHOWN]]
@@ -231,14 +232,10 @@ def _recipe(specs: Specs) -> Recipe:
     return Recipe.model_validate({**RECIPES["paper"].model_dump(), **own})
 
 
-def _spread(latents: NDArray[np.float32]) -> float:
-    return float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
-
-
 def _sampling(latents: NDArray[np.float32]) -> Sampling:
     """Widths by the learned codes' spread, as training begins with; not calibrated by drawing."""
     # Codes that are all zero, from an experiment of no epochs, have no spread.
-    spread = max(_spread(latents), 1e-6)
+    spread = max(code_spread(latents), 1e-6)
     return Sampling(
         strategy="gaussian",
         gaussian=Gaussian(sigma=float(f"{spread:.4g}")),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tiny_studies import tiny
 
-from cellsynth.errors import FormatError, InputError, InUseError
+from cellsynth.errors import FormatError, InputError, InUseError, MissingError
 from cellsynth.formats.making import at_most, cores
 from cellsynth.presets.models import FieldSpec
 from cellsynth.presets.recipe import Recipe
@@ -180,7 +180,10 @@ def test_the_page_has_what_was_measured_and_says_what_was_not(results, tmp_path)
     assert page.read_text() == text
     page.write_text("no marks")
     with pytest.raises(FormatError, match="the page has 0 places for reconstruction"):
-        update_page(page, [], tmp_path / "images")
+        update_page(page, [results / "study-omega"], tmp_path / "others")
+    assert not (tmp_path / "others").exists()
+    with pytest.raises(MissingError, match=r"nothing\.md is not there"):
+        update_page(tmp_path / "nothing.md", [], tmp_path / "images")
 
 
 def test_every_study_has_two_scales_that_json_can_hold():

@@ -271,6 +271,15 @@ def test_a_field_without_a_cell_is_no_rounder_one(tmp_path):
     assert omega_module._conclude(bench).orderings[0].holds
 
 
+def test_bars_of_a_figure_are_as_long_as_its_table_says(tmp_path):
+    flat = [4.19, 25.0]
+    found = {"made": [flat, flat], "real": [flat, flat], "dsc": [0.0, 1.0]}
+    bench = Bench(tiny("omega"), 0, tmp_path, {"omega-10": found, "omega-30": found})
+    [bars] = omega_module._draw(bench).axes[1].containers
+    low, high = bars[2][0].get_segments()[0][:, 1]
+    assert (high - low) / 2 == pytest.approx(0.5**0.5)
+
+
 @pytest.mark.parametrize(
     ("near", "holds"), [((0.9, 0.1), True), ((0.04, 0.03), False), ((0.9, 0.95), False)]
 )
