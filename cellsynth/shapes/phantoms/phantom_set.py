@@ -13,7 +13,7 @@ from typing import Any
 from cellsynth.errors import InputError, InUseError
 from cellsynth.formats.ctc import Piece, write_ctc
 from cellsynth.formats.lineage import Lineage
-from cellsynth.formats.storage import remove, storing
+from cellsynth.formats.storage import storing, whole_or_nothing
 from cellsynth.shapes.phantoms.kinds import find_kind, kind_options
 from cellsynth.shapes.phantoms.phantom import Phantom, Triple
 from cellsynth.shapes.phantoms.starrynite import LineageTable, read_lineage_table
@@ -111,17 +111,13 @@ def write_phantom(
     families = phantom_families(kind, count, frames, seed, table, spread=spread)
     voxel_um = find_kind(kind).voxel_um
     voxel_size_um = voxel_size_um or (voxel_um, voxel_um, voxel_um)
-    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
-    remove(partial)
     done = itertools.count(1)
 
     def report() -> None:
         if on_progress is not None:
             on_progress(next(done), count * frames)
 
-    try:
-        with storing(partial):
-            partial.mkdir(parents=True)
+    with whole_or_nothing(out.absolute()) as partial:
         for name, family in zip(_names(count), families, strict=True):
             write_ctc(
                 partial,
@@ -151,12 +147,7 @@ def write_phantom(
         }
         with storing(partial / "phantom.json"):
             (partial / "phantom.json").write_text(json.dumps(record, indent=1) + "\n")
-        with storing(out):
-            if overwrite:
-                remove(out)
-            partial.replace(out)
-    finally:
-        remove(partial)
+        _check_unused(out, overwrite)  # another run may have ended first
     return out
 
 

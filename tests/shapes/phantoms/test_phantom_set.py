@@ -95,6 +95,21 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.rglob("*")] == ["set", "notes.txt"]
 
 
+def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    options = {"frames": 2, "voxel_size_um": COARSE}
+
+    def run_another(done: int, total: int) -> None:
+        if done == total - 1:
+            write_phantom("celegans", out, count=1, seed=1, **options)  # type: ignore[arg-type]
+
+    with pytest.raises(InUseError, match="set holds something already"):
+        write_phantom("celegans", out, count=2, on_progress=run_another, **options)  # type: ignore[arg-type]
+    assert json.loads((out / "phantom.json").read_text())["seed"] == 1
+    assert sorted(p.name for p in out.iterdir()) == ["01_GT", "phantom.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
 def test_overwrite_replaces_an_earlier_set(tmp_path: Path) -> None:
     out = tmp_path / "set"
     out.mkdir()  # an empty folder is free
