@@ -117,7 +117,7 @@ def write_phantom(
         if on_progress is not None:
             on_progress(next(done), count * frames)
 
-    with whole_or_nothing(out.absolute()) as partial:
+    with whole_or_nothing(out.resolve()) as partial:
         for name, family in zip(_names(count), families, strict=True):
             write_ctc(
                 partial,
@@ -168,6 +168,8 @@ def _table_record(table: LineageTable | None) -> dict[str, str] | None:
 
 
 def _check_unused(out: Path, overwrite: bool) -> None:
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise InUseError(f"{out} is in use as the current folder; choose another --out")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:

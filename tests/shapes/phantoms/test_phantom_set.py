@@ -110,6 +110,23 @@ def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
 
+def test_a_link_to_an_empty_folder_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write_phantom("celegans", tmp_path / "link", count=1, frames=2, voxel_size_um=COARSE)
+    assert sorted(p.name for p in (tmp_path / "real").iterdir()) == ["01_GT", "phantom.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]
+
+
+@pytest.mark.parametrize("out", [".", "..", "../here"])
+def test_the_current_folder_is_refused_at_once(tmp_path: Path, monkeypatch, out: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InUseError, match=rf"{out} is in use as the current folder"):
+        write_phantom("celegans", out, voxel_size_um=COARSE)
+    assert [p.name for p in tmp_path.rglob("*")] == ["here"]
+
+
 def test_overwrite_replaces_an_earlier_set(tmp_path: Path) -> None:
     out = tmp_path / "set"
     out.mkdir()  # an empty folder is free
