@@ -103,7 +103,7 @@ def labelled_masks(
     if numbers.dtype == bool:
         numbers = numbers.view(np.uint8)
     elif numbers.max() > _MAX_LABEL:
-        names, found = np.unique(np.append(0, numbers), return_inverse=True)
+        names, found = np.unique(np.append(numbers.dtype.type(0), numbers), return_inverse=True)
         numbers = found[1:].reshape(numbers.shape)
     for number, inner in enumerate(ndimage.find_objects(numbers), 1):
         if inner is not None:

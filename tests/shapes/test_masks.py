@@ -468,6 +468,12 @@ def test_large_labels_and_truth_values():
     assert (label, box, mask.all()) == (1, found[7_000_000_000], True)
 
 
+def test_labels_beyond_what_a_float_tells_apart():
+    labels = np.zeros((2, 2, 2), np.uint64)
+    labels[0, 0, 0], labels[1, 1, 1] = 2**60, 2**60 + 1
+    assert [label for label, _, _ in labelled_masks(labels)] == [2**60, 2**60 + 1]
+
+
 @given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 6)] * 3))
 def test_mean_position_is_that_of_a_slow_count(seed, shape):
     mask = np.random.default_rng(seed).random(shape) < 0.5
