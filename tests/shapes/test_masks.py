@@ -154,6 +154,17 @@ def test_folder_of_stacks(tmp_path):
     assert (first.name, second.name) == ("a.tif", "b.tiff")
 
 
+def test_a_folder_named_by_a_number_does_not_hide_what_lies_beside_it(tmp_path):
+    for name in ("tiff", "zarr"):
+        (tmp_path / name / "2024").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "tiff" / "a.tif", movie())
+    zarr.create_array(str(tmp_path / "zarr" / "a.zarr"), data=movie())
+    for name in ("tiff", "zarr"):
+        assert_same(*open_masks(tmp_path / name), movie())
+    write_movie_ctc(tmp_path / "tiff", movie(2))
+    assert_same(*open_masks(tmp_path / "tiff"), movie(2))
+
+
 def test_single_frame(tmp_path):
     tifffile.imwrite(tmp_path / "cell.tif", movie()[1])
     (sequence,) = open_masks(tmp_path / "cell.tif")
