@@ -21,7 +21,7 @@ from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.bundle import Bundle
 from cellsynth.rendering.options import Event, Format, GenerateOptions
-from cellsynth.rendering.sequence import Draw, LabelledSequence, draw_cell
+from cellsynth.rendering.sequence import Draw, LabelledSequence, draw_onto
 
 if TYPE_CHECKING:
     from cellsynth.formats.ome_zarr import OmeZarrWriter
@@ -52,23 +52,19 @@ class SequenceMaker:
         self._notify = notify
 
     def __call__(self, index: int) -> Record:
-        attempt = 0
-        while True:
-            draw = draw_cell(
-                self._model,
-                seed=self._options.seed,
-                sequence=index,
-                strategy=self._options.strategy,
-                rotation=_matrix(self._options.rotation),
-                attempt=attempt,
-                threads=self._threads,
-            )
-            try:
-                return self.place(index, draw)
-            except TopologyError:
-                # Whole on the reference grid, not on this one: as if it had not been drawn.
-                self._notify(Event("redrawn", index))
-                attempt = draw.attempt + 1
+        options = self._options
+        _, record = draw_onto(
+            options.grid,
+            lambda draw: self.place(index, draw),
+            self._model,
+            seed=options.seed,
+            sequence=index,
+            strategy=options.strategy,
+            rotation=_matrix(options.rotation),
+            threads=self._threads,
+            on_refused=lambda: self._notify(Event("redrawn", index)),
+        )
+        return record
 
     def place(self, index: int, draw: Draw, *, one_body: bool = False) -> Record:
         """Render a cell as the sequence of that number from 0, and move it to its place.
