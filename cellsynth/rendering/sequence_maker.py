@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -121,9 +122,11 @@ class SequenceMaker:
                 room.release()
 
         with writer, ThreadPoolExecutor(self._threads) as pool:
-            written = []
+            written: deque[Future[None]] = deque()
             for t, labels, offset in sequence.frames():
                 room.acquire()
+                while written and written[0].done():
+                    written.popleft().result()  # a full disk ends it now
                 written.append(pool.submit(write, t, labels, offset))
                 self._notify(Event("frame", index))
             lineage = sequence.lineage()

@@ -283,6 +283,18 @@ def test_a_full_disk_leaves_whole_sequences_or_nothing(
         assert contents(out) == contents(reference)
 
 
+def test_a_full_disk_is_noticed_before_all_is_rendered(dividing_bundle, tmp_path, monkeypatch):
+    def full(writer, t, labels, **where):
+        raise StorageError(f"frame {t} could not be written: no space left on device")
+
+    monkeypatch.setattr(sequence_maker.CTCWriter, "write_frame", full)
+    events: list[Event] = []
+    options = replace(OPTIONS, n_frames=40)
+    with pytest.raises(StorageError, match=r"frame 39 .* no space left on device"):
+        make(dividing_bundle, tmp_path / "set", options=options, on_event=events.append)
+    assert len(events) < 20
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
