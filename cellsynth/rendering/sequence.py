@@ -236,7 +236,7 @@ def draw_onto(
         try:
             return draw, render(draw)
         except TopologyError as error:
-            refused = f"{error}, on the grid of {' × '.join(map(str, grid.shape))} voxels"
+            refused = f"{error}, on the grid of {grid}"
             attempt = draw.attempt + 1
             on_refused()
 

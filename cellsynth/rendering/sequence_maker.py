@@ -71,6 +71,7 @@ class SequenceMaker:
         """Render a cell as the sequence of that number from 0, and move it to its place.
 
         Raises:
+            InputError: The grid is too large for the memory there is.
             TopologyError: Its topology is not the preset's; nothing is left of it.
         """
         options = self._options
@@ -86,7 +87,8 @@ class SequenceMaker:
             threads=self._threads,
         )
         try:
-            self._write(part, name, index, sequence)
+            with options.grid.in_memory():
+                self._write(part, name, index, sequence)
         except TopologyError:
             remove(part)
             raise

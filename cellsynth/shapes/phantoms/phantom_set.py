@@ -14,6 +14,7 @@ from cellsynth.errors import InputError, InUseError
 from cellsynth.formats.ctc import Piece, write_ctc
 from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.storage import storing, whole_or_nothing
+from cellsynth.geometry import Grid
 from cellsynth.shapes.phantoms.kinds import find_kind, kind_options
 from cellsynth.shapes.phantoms.phantom import Phantom, Triple
 from cellsynth.shapes.phantoms.starrynite import LineageTable, read_lineage_table
@@ -119,15 +120,17 @@ def write_phantom(
 
     with whole_or_nothing(out.resolve()) as partial:
         for name, family in zip(_names(count), families, strict=True):
-            write_ctc(
-                partial,
-                name,
-                _pieces(family, voxel_size_um, report),
-                family.lineage(),
-                voxel_size_um=voxel_size_um,
-                frame_interval_s=family.frame_interval_s,
-                n_frames=family.n_frames,
-            )
+            grid = family.grid(voxel_size_um)
+            with grid.in_memory():
+                write_ctc(
+                    partial,
+                    name,
+                    _pieces(family, grid, report),
+                    family.lineage(),
+                    voxel_size_um=voxel_size_um,
+                    frame_interval_s=family.frame_interval_s,
+                    n_frames=family.n_frames,
+                )
         record = {
             "format": "cellsynth-phantom",
             "version": 1,
@@ -155,8 +158,7 @@ def _names(count: int) -> list[str]:
     return [f"{number:02d}" for number in range(1, count + 1)]
 
 
-def _pieces(family: Phantom, voxel_size_um: Triple, report: Callable[[], None]) -> Iterator[Piece]:
-    grid = family.grid(voxel_size_um)
+def _pieces(family: Phantom, grid: Grid, report: Callable[[], None]) -> Iterator[Piece]:
     for frame in range(family.n_frames):
         crop, offset = family.render_crop(frame, grid)
         yield Piece(crop, offset, grid.shape)

@@ -143,4 +143,6 @@ def test_a_set_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         write_phantom("celegans", tmp_path / "b", count=1, frames=4, voxel_size_um=(0.0, 1.0, 1.0))
     with pytest.raises(TopologyError, match="use a smaller voxel size"):
         write_phantom("celegans", tmp_path / "c", count=1, frames=4, voxel_size_um=(9.0, 9.0, 9.0))
+    with pytest.raises(InputError, match=r"a grid of \d+ × .* voxels does not fit in memory"):
+        write_phantom("celegans", tmp_path / "d", count=1, frames=2, voxel_size_um=(1e-5,) * 3)
     assert list(tmp_path.iterdir()) == []
