@@ -129,7 +129,8 @@ def read_bundle(path: Path | str) -> Bundle:
     Raises:
         MissingError: Nothing is there, or it holds no ``preset.toml``.
         BundleError: A key that the models refuse, a file that is missing, altered, a pickle or
-            too large, tensors whose names, shapes or values do not fit, an unsafe zip.
+            too large, a card that is no text, tensors whose names, shapes or values do not fit,
+            an unsafe zip.
     """
     container = open_container(Path(path))
     preset, toml = _preset(container)
@@ -155,6 +156,10 @@ def read_bundle(path: Path | str) -> Bundle:
                 f"{where}: {name} has SHA-256 {got}, expected {expected}; "
                 "it was altered or damaged, get the bundle again"
             )
+    try:
+        contents.get(CARD, b"").decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{where}: {CARD} is not UTF-8 text ({error})") from None
     _tensors(preset, contents[SHAPE])
     if preset.texture is not None:
         _texture(preset, contents[TEXTURE])

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from cellsynth.errors import FormatError, MissingError, StorageError
 from cellsynth.presets.catalogue import find_preset
+from cellsynth.presets.container import is_file
 from cellsynth.presets.judge import judge
 from cellsynth.presets.models import Preset
 from cellsynth.presets.toml import parse_toml, said_nones
@@ -45,7 +46,7 @@ def find_named(
     """
     if name in known:
         return known[name]
-    if of_preset is not None and (not Path(name).is_file() or Path(name).suffix == ".zip"):
+    if of_preset is not None and (not is_file(Path(name)) or Path(name).suffix == ".zip"):
         with suppress(MissingError):
             return of_preset(find_preset(name).preset)
     try:

@@ -77,7 +77,8 @@ def calibrate(
         tell()
     reference = [found for found in learned if found is not None]
     members = group_codes(latents, seed=seed)
-    spread = float(np.sqrt(np.mean(latents.astype(np.float64) ** 2)))
+    # Codes that are all zero have no spread, and a width is above 0.
+    spread = max(float(np.sqrt(np.mean(latents.astype(np.float64) ** 2))), 1e-6)
     best: dict[Strategy, tuple[Sampling, dict[str, Any]]] = {}
     for strategy, widths in strategies.items():
         base = done

@@ -397,6 +397,11 @@ def test_a_set_that_another_run_writes_is_left_alone(dividing_bundle, tmp_path, 
     [
         ({"count": 0}, "count must be at least 1, got 0"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"options": replace(OPTIONS, seed=-1)}, "seed must be at least 0, got -1"),
+        (
+            {"options": replace(OPTIONS, strategy="guess")},
+            "strategy must be one of gaussian, neighbourhood, mixture, kernel, got guess",
+        ),
         ({"options": replace(OPTIONS, n_frames=0)}, "frames must be 1 to 10000, got 0"),
         ({"options": replace(OPTIONS, n_frames=10_001)}, "frames must be 1 to 10000, got 10001"),
     ],
@@ -404,6 +409,13 @@ def test_a_set_that_another_run_writes_is_left_alone(dividing_bundle, tmp_path, 
 def test_options_that_cannot_be_are_named(dividing_bundle, tmp_path, others, message):
     with pytest.raises(InputError, match=message):
         make(dividing_bundle, tmp_path / "set", **others)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_grid_beyond_memory_is_named(dividing_bundle, tmp_path):
+    options = replace(OPTIONS, grid=Grid.over_omega((65535,) * 3), n_frames=1, dense=True)
+    with pytest.raises(InputError, match="65535 × 65535 × 65535 voxels does not fit in memory"):
+        make(dividing_bundle, tmp_path / "set", options=options)
     assert not (tmp_path / "set").exists()
 
 

@@ -405,6 +405,32 @@ def test_damaged_zarr(tmp_path):
         open_masks(at)
 
 
+@pytest.mark.parametrize(
+    ("ome", "message"),
+    [
+        ({"datasets": []}, "bad.zarr: .* index out of range"),
+        ({"datasets": ["0"]}, "bad.zarr: not readable as Zarr masks"),
+        ({"axes": "zyx"}, "bad.zarr: not readable as Zarr masks"),
+    ],
+)
+def test_ome_metadata_that_are_no_metadata(tmp_path, ome, message):
+    multiscale = {"axes": [{"name": n} for n in "zyx"], "datasets": [{"path": "0"}]} | ome
+    group = zarr.open_group(str(tmp_path / "bad.zarr"), mode="w", zarr_format=3)
+    group.create_array("0", data=movie()[0])
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+    with pytest.raises(FormatError, match=message):
+        open_masks(tmp_path / "bad.zarr")
+
+
+def test_properties_of_labels_that_are_none_tell_no_lineage(tmp_path):
+    at = tmp_path / "a.zarr"
+    write_ome_zarr(at, movie(), version="0.5")
+    group = zarr.open_group(str(at), mode="a")
+    group.attrs["ome"] = {**group.attrs["ome"], "image-label": {"properties": [1]}}
+    (sequence,) = open_masks(at)
+    assert sequence.lineage is None
+
+
 def test_frame_is_checked(tmp_path):
     tifffile.imwrite(tmp_path / "cell.tif", movie(dtype=np.int16, label=-3))
     (sequence,) = open_masks(tmp_path / "cell.tif")
