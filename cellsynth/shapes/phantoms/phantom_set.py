@@ -12,6 +12,7 @@ from typing import Any
 
 from cellsynth.errors import InputError, InUseError
 from cellsynth.formats.ctc import Piece, write_ctc
+from cellsynth.formats.ctc_names import sequence_name
 from cellsynth.formats.lineage import Lineage
 from cellsynth.formats.storage import storing, whole_or_nothing
 from cellsynth.geometry import Grid
@@ -112,6 +113,7 @@ def write_phantom(
     families = phantom_families(kind, count, frames, seed, table, spread=spread)
     voxel_um = find_kind(kind).voxel_um
     voxel_size_um = voxel_size_um or (voxel_um, voxel_um, voxel_um)
+    names = [sequence_name(i + 1) for i in range(count)]
     done = itertools.count(1)
 
     def report() -> None:
@@ -119,7 +121,7 @@ def write_phantom(
             on_progress(next(done), count * frames)
 
     with whole_or_nothing(out.resolve()) as partial:
-        for name, family in zip(_names(count), families, strict=True):
+        for name, family in zip(names, families, strict=True):
             grid = family.grid(voxel_size_um)
             with grid.in_memory():
                 write_ctc(
@@ -145,17 +147,13 @@ def write_phantom(
             **({"lineage": _table_record(table)} if "lineage" in options else {}),
             "sequences": [
                 {"name": name, **family.record()}
-                for name, family in zip(_names(count), families, strict=True)
+                for name, family in zip(names, families, strict=True)
             ],
         }
         with storing(partial / "phantom.json"):
             (partial / "phantom.json").write_text(json.dumps(record, indent=1) + "\n")
         _check_unused(out, overwrite)  # another run may have ended first
     return out
-
-
-def _names(count: int) -> list[str]:
-    return [f"{number:02d}" for number in range(1, count + 1)]
 
 
 def _pieces(family: Phantom, grid: Grid, report: Callable[[], None]) -> Iterator[Piece]:
