@@ -12,6 +12,8 @@ paper's theorem assumes a spherical Ω for the same reason, supplement, "infinit
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +100,19 @@ class Grid:
         spacing = tuple(s / half_extent_um for s in voxel_size_um)
         origin = tuple(-(n - 1) / 2 * s for n, s in zip(shape, spacing, strict=True))
         return cls(shape, _triple(spacing), _triple(origin))
+
+    def __str__(self) -> str:
+        return f"{' × '.join(map(str, self.shape))} voxels"
+
+    @contextmanager
+    def in_memory(self) -> Iterator[None]:
+        """Within, memory that is too small for this grid is an `InputError` that names it."""
+        try:
+            yield
+        except MemoryError as error:
+            raise InputError(
+                f"a grid of {self} does not fit in memory; give larger voxels"
+            ) from error
 
     @property
     def size(self) -> int:

@@ -23,7 +23,7 @@ from cellsynth.field.threads import cores, one_thread_each
 from cellsynth.geometry import Grid, Triple, as_index
 from cellsynth.presets.models import Topology
 from cellsynth.rendering.occupancy import Occupancy
-from cellsynth.rendering.sequence import LabelledSequence, draw_cell
+from cellsynth.rendering.sequence import Draw, LabelledSequence, draw_onto
 from cellsynth.rendering.tracking import Tracker
 from cellsynth.sampling.strategies import Strategy
 from cellsynth.shapes.cell_mask import bounding_box
@@ -210,28 +210,19 @@ def draw_courses(
     if count < 1:
         raise InputError(f"number of sequences must be at least 1, got {count}")
     voxel = grid.voxel_size_um(model.preset.scale.half_extent_um)
-    threads = threads or cores()
+    n_frames, threads = model.preset.scale.n_frames, threads or cores()
+
+    def render(draw: Draw) -> NDArray[np.float64]:
+        sequence = LabelledSequence(model, draw, grid, n_frames, threads=threads)
+        return rendered_courses(sequence, voxel)
+
     parts, refused = [], []
     with one_thread_each():
         for i in range(count):
-            attempt = 0
-            while True:
-                draw = draw_cell(
-                    model,
-                    seed=seed,
-                    sequence=i,
-                    strategy=strategy,
-                    attempt=attempt,
-                    threads=threads,
-                )
-                sequence = LabelledSequence(
-                    model, draw, grid, model.preset.scale.n_frames, threads=threads
-                )
-                try:
-                    parts.append(rendered_courses(sequence, voxel))
-                    break
-                except TopologyError:
-                    attempt = draw.attempt + 1
+            draw, courses = draw_onto(
+                grid, render, model, seed=seed, sequence=i, strategy=strategy, threads=threads
+            )
+            parts.append(courses)
             refused.append(draw.attempt)
             if on_progress is not None:
                 on_progress(i + 1, count)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +38,6 @@ __all__ = [
     "expected_tensors",
     "read_bundle",
     "read_preset",
-    "renamed_when_whole",
     "write_bundle",
 ]
 
@@ -129,7 +127,8 @@ def read_bundle(path: Path | str) -> Bundle:
     Raises:
         MissingError: Nothing is there, or it holds no ``preset.toml``.
         BundleError: A key that the models refuse, a file that is missing, altered, a pickle or
-            too large, tensors whose names, shapes or values do not fit, an unsafe zip.
+            too large, a card that is no text, tensors whose names, shapes or values do not fit,
+            an unsafe zip.
     """
     container = open_container(Path(path))
     preset, toml = _preset(container)
@@ -155,6 +154,10 @@ def read_bundle(path: Path | str) -> Bundle:
                 f"{where}: {name} has SHA-256 {got}, expected {expected}; "
                 "it was altered or damaged, get the bundle again"
             )
+    try:
+        contents.get(CARD, b"").decode()
+    except UnicodeDecodeError as error:
+        raise BundleError(f"{where}: {CARD} is not UTF-8 text ({error})") from None
     _tensors(preset, contents[SHAPE])
     if preset.texture is not None:
         _texture(preset, contents[TEXTURE])
@@ -213,7 +216,8 @@ def write_bundle(
     # Built anew, not copied, so that the model judges once more.
     preset = Preset.model_validate({**dict(preset), "files": hashes})
     files[PRESET] = to_toml(preset, f"cellsynth preset {preset.name}").encode()
-    with renamed_when_whole(folder, overwrite=overwrite) as temporary:
+    check_free(folder, overwrite=overwrite)
+    with whole_or_nothing(folder) as temporary:
         for name, data in files.items():
             (temporary / name).write_bytes(data)
         read_bundle(temporary)
@@ -228,19 +232,6 @@ def check_free(folder: Path, *, overwrite: bool = False) -> None:
         raise InUseError(f"{folder} is in use and is no preset; give another --out")
     if not overwrite:
         raise InUseError(f"{folder} holds a preset already; pass --overwrite or another --out")
-
-
-@contextmanager
-def renamed_when_whole(folder: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """A temporary folder beside ``folder`` that takes its name at the end, or is removed.
-
-    Raises:
-        InUseError: ``folder`` holds something; with ``overwrite``, something that is no preset.
-        StorageError: The disk refused.
-    """
-    check_free(folder, overwrite=overwrite)
-    with whole_or_nothing(folder) as temporary:
-        yield temporary
 
 
 def _preset(container: Container) -> tuple[Preset, bytes]:

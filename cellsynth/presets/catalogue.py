@@ -10,13 +10,7 @@ import platformdirs
 
 from cellsynth.errors import CellsynthError, MissingError
 from cellsynth.formats.manifest import find_manifest
-from cellsynth.presets.bundle import (
-    PRESET,
-    Bundle,
-    read_bundle,
-    read_preset,
-    renamed_when_whole,
-)
+from cellsynth.presets.bundle import PRESET, Bundle, read_bundle, read_preset
 from cellsynth.presets.container import is_file, is_folder
 from cellsynth.presets.judge import nearest
 from cellsynth.presets.models import Preset
@@ -24,7 +18,6 @@ from cellsynth.presets.models import Preset
 __all__ = [
     "Listed",
     "find_preset",
-    "install_bundle",
     "list_presets",
     "preset_folders",
     "preset_of",
@@ -125,26 +118,6 @@ def list_presets() -> list[Listed]:
             except CellsynthError as error:
                 found[name] = Listed(name, path, None, str(error))
     return [found[name] for name in sorted(found)]
-
-
-def install_bundle(path: str | Path, *, overwrite: bool = False) -> Path:
-    """Copy the bundle at ``path``, a folder or a zip, to the user's folder, once verified.
-
-    Only the files that ``preset.toml`` lists are copied.
-
-    Returns:
-        Its new folder, from where its name finds it.
-
-    Raises:
-        InUseError: A preset of that name lies there and ``overwrite`` is off.
-        MissingError, BundleError, StorageError: See :func:`read_bundle` and ``write_bundle``.
-    """
-    bundle = read_bundle(path)
-    folder = user_folder() / bundle.preset.name
-    with renamed_when_whole(folder, overwrite=overwrite) as temporary:
-        for name, data in {**bundle.contents, PRESET: bundle.toml}.items():
-            (temporary / name).write_bytes(data)
-    return folder
 
 
 def _shipped() -> Path:

@@ -246,10 +246,11 @@ class Topology(StrictModel):
 
     @model_validator(mode="after")
     def _cells_come_from_cells(self) -> Topology:
-        most = self.begin_cells + self.divisions
-        if self.end_cells > most:
+        # A division is a cell gained; none is ever lost.
+        end = self.begin_cells + self.divisions
+        if self.end_cells != end:
             raise ValueError(
-                f"end_cells must be at most begin_cells + divisions = {most}, got {self.end_cells}"
+                f"end_cells must be begin_cells + divisions = {end}, got {self.end_cells}"
             )
         return self
 

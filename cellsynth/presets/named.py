@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from cellsynth.errors import FormatError, MissingError, StorageError
 from cellsynth.presets.catalogue import find_preset
+from cellsynth.presets.container import is_file
 from cellsynth.presets.judge import judge
 from cellsynth.presets.models import Preset
-from cellsynth.presets.toml import parse_toml
+from cellsynth.presets.toml import parse_toml, said_nones
 
 __all__ = ["find_named"]
 
@@ -29,7 +30,7 @@ def find_named(
 ) -> M:
     """The one of ``known`` of that name, that of a preset, or what the TOML file ``name`` says.
 
-    What the file leaves out is as the model's default.
+    What the file leaves out is as the model's default; ``"none"`` is what a preset leaves out.
 
     Args:
         what: What it is called in messages: "recipe", "field".
@@ -45,7 +46,7 @@ def find_named(
     """
     if name in known:
         return known[name]
-    if of_preset is not None and (not Path(name).is_file() or Path(name).suffix == ".zip"):
+    if of_preset is not None and (not is_file(Path(name)) or Path(name).suffix == ".zip"):
         with suppress(MissingError):
             return of_preset(find_preset(name).preset)
     try:
@@ -58,4 +59,4 @@ def find_named(
     except (OSError, ValueError) as error:
         raise StorageError(f"{what} {name} cannot be read: {error}") from error
     subject = f"{what} {name}"
-    return judge(model, parse_toml(text, subject), subject)
+    return judge(model, said_nones(model, parse_toml(text, subject)), subject)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from cellsynth.presets.base import StrictModel
 
 __all__ = ["Recipe"]
 
 
-class Recipe(BaseModel):
+class Recipe(StrictModel):
     """How a field, its codes and its rotations are trained.
 
     Source: Wiesner et al. 2024, section 5, for the points; the rates and the schedule are ours.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     points_near: float = Field(
         0.8, ge=0, le=1, description="Share of points inside the cell or near its surface"

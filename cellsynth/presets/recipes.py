@@ -37,7 +37,7 @@ def find_recipe(name: str) -> Recipe:
     """The recipe of that name, that a preset was trained by, or in that TOML file.
 
     A file has the keys of the section ``training.recipe`` of a ``preset.toml``; what it leaves
-    out is as in the default recipe.
+    out is as in the default recipe, and ``"none"`` says what a preset says by leaving a key out.
 
     Raises:
         MissingError: Neither a known name, nor a preset, nor a file.

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from cellsynth.errors import BundleError
 from cellsynth.presets.judge import judge
 
-__all__ = ["from_toml", "parse_toml", "to_toml", "with_nones"]
+__all__ = ["from_toml", "parse_toml", "said_nones", "to_toml", "with_nones"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -71,6 +71,21 @@ def with_nones(model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any
             if isinstance(inner, Mapping):
                 complete[name] = with_nones(kind, inner)
     return complete
+
+
+def said_nones(model: type[BaseModel], data: Mapping[str, Any]) -> dict[str, Any]:
+    """``data`` with None wherever it says ``"none"`` and ``model`` admits None.
+
+    Of a file in which what is left out is the default, None needs a word.
+    """
+    found = dict(data)
+    for name, value in data.items():
+        kind = model.model_fields[name].annotation if name in model.model_fields else None
+        if value == "none" and type(None) in get_args(kind):
+            found[name] = None
+        elif isinstance(value, Mapping) and isinstance(kind, type) and issubclass(kind, BaseModel):
+            found[name] = said_nones(kind, value)
+    return found
 
 
 def _section(model: BaseModel, path: tuple[str, ...]) -> list[str]:

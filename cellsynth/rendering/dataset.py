@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import torch
 
@@ -24,8 +24,11 @@ from cellsynth.presets.bundle import Bundle, read_bundle
 from cellsynth.rendering.manifest import describe
 from cellsynth.rendering.options import Event, GenerateOptions
 from cellsynth.rendering.sequence_maker import SequenceMaker, sequence_folder
+from cellsynth.sampling.strategies import Strategy
 
 __all__ = ["Event", "GenerateOptions", "MakerOfCells", "Summary", "fill_dataset", "generate"]
+
+STRATEGIES = get_args(Strategy)
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,10 @@ def fill_dataset(
         raise InputError(f"workers must be at least 1, got {workers}")
     if not 1 <= options.n_frames <= 10_000:
         raise InputError(f"frames must be 1 to 10000, got {options.n_frames}")
+    if options.seed < 0:
+        raise InputError(f"seed must be at least 0, got {options.seed}")
+    if options.strategy not in (None, *STRATEGIES):
+        raise InputError(f"strategy must be one of {', '.join(STRATEGIES)}, got {options.strategy}")
     if out.exists() and not out.is_dir():
         raise InUseError(f"{out} is a file; give another --out")
     there = out.exists()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,14 @@ __all__ = [
     "Draw",
     "LabelledSequence",
     "draw_cell",
+    "draw_onto",
     "judging_grid",
     "judging_sequence",
     "propose_cell",
     "render_frame",
 ]
+
+T = TypeVar("T")
 
 # Draws of one sequence before giving up on it.
 MAX_ATTEMPTS = 50
@@ -158,16 +161,18 @@ def draw_cell(
     rotation: Literal["random", "none"] | NDArray[np.float64] = "random",
     attempt: int = 0,
     threads: int = 1,
+    refused: str = "",
 ) -> Draw:
     """The first draw of a sequence, from ``attempt`` on, that keeps the preset's topology.
 
     Judged on one small grid over the preset's own frames, so that the resolution, the frame rate
-    and the rotation asked for do not decide which cell it is.
+    and the rotation asked for do not decide which cell it is. ``refused`` is what was wrong, on
+    another grid, with the draw before ``attempt``.
 
     Raises:
         TopologyError: No such draw within 50.
     """
-    last = ""
+    last = refused
     while attempt < MAX_ATTEMPTS:
         draw = propose_cell(
             model,
@@ -184,10 +189,56 @@ def draw_cell(
             attempt += 1
         else:
             return draw
+    finer = "a finer grid, or " if refused else ""
     raise TopologyError(
         f"preset {model.preset.name}: sequence {sequence + 1} broke the topology in "
-        f"{MAX_ATTEMPTS} draws (last: {last}); try --strategy neighbourhood"
+        f"{MAX_ATTEMPTS} draws (last: {last}); try {finer}--strategy neighbourhood"
     )
+
+
+def draw_onto(
+    grid: Grid,
+    render: Callable[[Draw], T],
+    model: CellModel,
+    *,
+    seed: int,
+    sequence: int,
+    strategy: Strategy | None = None,
+    rotation: Literal["random", "none"] | NDArray[np.float64] = "random",
+    threads: int = 1,
+    on_refused: Callable[[], None] = lambda: None,
+) -> tuple[Draw, T]:
+    """The first draw of a sequence that keeps the topology on ``grid`` too, and its rendering.
+
+    A draw that is whole where it is judged and not on this grid is as if it had not been drawn.
+
+    Args:
+        grid: Where ``render`` renders.
+        render: Makes of a draw what is wanted; its TopologyError asks for the next draw.
+        on_refused: Called before each next draw.
+        model, seed, sequence, strategy, rotation, threads: See :func:`draw_cell`.
+
+    Raises:
+        TopologyError: No such draw within 50.
+    """
+    attempt, refused = 0, ""
+    while True:
+        draw = draw_cell(
+            model,
+            seed=seed,
+            sequence=sequence,
+            strategy=strategy,
+            rotation=rotation,
+            attempt=attempt,
+            threads=threads,
+            refused=refused,
+        )
+        try:
+            return draw, render(draw)
+        except TopologyError as error:
+            refused = f"{error}, on the grid of {grid}"
+            attempt = draw.attempt + 1
+            on_refused()
 
 
 def judging_grid(model: CellModel) -> Grid:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,7 +22,7 @@ from cellsynth.formats.storage import remove, storing
 from cellsynth.geometry import euler_to_matrix
 from cellsynth.presets.bundle import Bundle
 from cellsynth.rendering.options import Event, Format, GenerateOptions
-from cellsynth.rendering.sequence import Draw, LabelledSequence, draw_cell
+from cellsynth.rendering.sequence import Draw, LabelledSequence, draw_onto
 
 if TYPE_CHECKING:
     from cellsynth.formats.ome_zarr import OmeZarrWriter
@@ -52,28 +53,25 @@ class SequenceMaker:
         self._notify = notify
 
     def __call__(self, index: int) -> Record:
-        attempt = 0
-        while True:
-            draw = draw_cell(
-                self._model,
-                seed=self._options.seed,
-                sequence=index,
-                strategy=self._options.strategy,
-                rotation=_matrix(self._options.rotation),
-                attempt=attempt,
-                threads=self._threads,
-            )
-            try:
-                return self.place(index, draw)
-            except TopologyError:
-                # Whole on the reference grid, not on this one: as if it had not been drawn.
-                self._notify(Event("redrawn", index))
-                attempt = draw.attempt + 1
+        options = self._options
+        _, record = draw_onto(
+            options.grid,
+            lambda draw: self.place(index, draw),
+            self._model,
+            seed=options.seed,
+            sequence=index,
+            strategy=options.strategy,
+            rotation=_matrix(options.rotation),
+            threads=self._threads,
+            on_refused=lambda: self._notify(Event("redrawn", index)),
+        )
+        return record
 
     def place(self, index: int, draw: Draw, *, one_body: bool = False) -> Record:
         """Render a cell as the sequence of that number from 0, and move it to its place.
 
         Raises:
+            InputError: The grid is too large for the memory there is.
             TopologyError: Its topology is not the preset's; nothing is left of it.
         """
         options = self._options
@@ -89,7 +87,8 @@ class SequenceMaker:
             threads=self._threads,
         )
         try:
-            self._write(part, name, index, sequence)
+            with options.grid.in_memory():
+                self._write(part, name, index, sequence)
         except TopologyError:
             remove(part)
             raise
@@ -125,9 +124,11 @@ class SequenceMaker:
                 room.release()
 
         with writer, ThreadPoolExecutor(self._threads) as pool:
-            written = []
+            written: deque[Future[None]] = deque()
             for t, labels, offset in sequence.frames():
                 room.acquire()
+                while written and written[0].done():
+                    written.popleft().result()  # a full disk ends it now
                 written.append(pool.submit(write, t, labels, offset))
                 self._notify(Event("frame", index))
             lineage = sequence.lineage()

@@ -78,7 +78,8 @@ def calibrate(
         tell()
     reference = [found for found in learned if found is not None]
     members = group_codes(latents, seed=seed)
-    spread = code_spread(latents)
+    # Codes that are all zero have no spread, and a width is above 0.
+    spread = max(code_spread(latents), 1e-6)
     best: dict[Strategy, tuple[Sampling, dict[str, Any]]] = {}
     for strategy, widths in strategies.items():
         base = done

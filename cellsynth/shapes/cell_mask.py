@@ -107,7 +107,7 @@ def labelled_masks(
     numbers = labels[box]
     names: NDArray[Any] | None = None
     if numbers.max() > _MAX_LABEL:
-        names, found = np.unique(np.append(0, numbers), return_inverse=True)
+        names, found = np.unique(np.append(numbers.dtype.type(0), numbers), return_inverse=True)
         numbers = found[1:].reshape(numbers.shape)
     for number, inner in label_boxes(numbers):
         z, y, x = (

@@ -130,21 +130,27 @@ def _cut(survey: Survey, n_frames: int) -> Iterator[CellSequence | LeftOut]:
     # The part of each track that no division's sequence shows: from here, and up to there.
     first = {track.label: track.begin for track in survey.tracks.values()}
     last = {track.label: track.end for track in survey.tracks.values()}
-    for track in survey.tracks.values():
+    divisions: dict[int, CellSequence | LeftOut] = {}
+    # In order of time: a mother has given frames to the division that she comes from.
+    for track in sorted(survey.tracks.values(), key=lambda track: track.end):
         if not track.daughters:
             continue
         before, after, fault = _clean_around(survey, track)
+        before = min(before, track.end + 1 - first[track.label])
         n_before = _frames_before(n_frames, before, after)
         if n_before is None:
             needed = f"{before} frames before and {after} after it, {n_frames} are needed in all"
-            yield LeftOut(f"{name} division of track {track.label}", fault or needed)
+            divisions[track.label] = LeftOut(
+                f"{name} division of track {track.label}", fault or needed
+            )
             continue
         begin = track.end + 1 - n_before
         window = range(begin, begin + n_frames)
         daughters = [survey.tracks[label] for label in track.daughters]
-        yield _sequence(survey, [track, *daughters], window)
+        divisions[track.label] = _sequence(survey, [track, *daughters], window)
         last[track.label] = window[0] - 1
         first |= {daughter.label: window[-1] + 1 for daughter in daughters}
+    yield from (divisions[label] for label in survey.tracks if label in divisions)
     for track in survey.tracks.values():
         yield from _cut_track(survey, track, first[track.label], last[track.label], n_frames)
     for label in survey.unlisted:

@@ -34,6 +34,7 @@ ASSUMED_VOXEL_SIZE_UM: Triple = (1.0, 1.0, 1.0)
 ASSUMED_FRAME_INTERVAL_S = 60.0
 
 _CTC_PART = re.compile(r"[0-9]{2,}_(GT|ST|RES|ERR_SEG)")
+_CTC_MASKS = re.compile(r"[0-9]{2,}_(GT|ST)")
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -127,9 +128,10 @@ def _find(path: Path, kind: str | None) -> list[Found]:
             raise InputError(
                 f"{path}: a part of a Cell Tracking Challenge data set; pass {part.parent}"
             )
-    if sequence_names(path):
-        return [_find_ctc(sequence) for sequence in read_ctc(path, kind)]
     files = list_folder(path)
+    # Any folder named by a number may be a sequence; only masks beside it say that it is one.
+    if any(_CTC_MASKS.fullmatch(file.name) for file in files):
+        return [_find_ctc(sequence) for sequence in read_ctc(path, kind)]
     tiffs = [file for file in files if is_tiff(file)]
     if tiffs:
         return find_tiff_folder(path, tiffs)
@@ -142,6 +144,8 @@ def _find(path: Path, kind: str | None) -> list[Found]:
             f"{path}: an experiment of the paper's authors; pass the folder of its .h5 files to "
             "train on them, or use its model: cellsynth presets import"
         )
+    if sequence_names(path):
+        read_ctc(path, kind)  # says which masks are missing
     raise MissingError(
         f"{path}: {'no masks in it' if files else 'an empty folder'}; expected TIFF files, a Zarr, "
         ".h5 files or a Cell Tracking Challenge folder with 01_GT in it"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cellsynth.shapes.cells import CellSequence
 from cellsynth.shapes.mask_sequence import MaskSequence
-from cellsynth.shapes.pose import measure_pose
+from cellsynth.shapes.pose import largest_radius_um, measure_pose
 
 __all__ = ["ONE_SIZE", "bring_to_one_size"]
 
@@ -22,8 +22,13 @@ def bring_to_one_size(kinds: Sequence[Sequence[CellSequence]]) -> list[CellSeque
 
     Args:
         kinds: Sequences of each kind, at least one of each.
+
+    Raises:
+        InputError: The cells of a kind are single voxels.
     """
-    reach_um = [max(measure_pose(cell, "none").radius_um for cell in cells) for cells in kinds]
+    reach_um = [
+        largest_radius_um(cells, [measure_pose(cell, "none") for cell in cells]) for cells in kinds
+    ]
     interval_s = kinds[0][0].source.frame_interval_s
     scaled = []
     for cells, reach in zip(kinds, reach_um, strict=True):

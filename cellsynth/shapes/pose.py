@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
@@ -9,11 +10,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsynth.errors import InputError
 from cellsynth.geometry import Triple
 from cellsynth.shapes.cell_mask import CellMask
 from cellsynth.shapes.cells import CellSequence
 
-__all__ = ["ORIENTATIONS", "Orientation", "Pose", "measure_pose"]
+__all__ = ["ORIENTATIONS", "Orientation", "Pose", "largest_radius_um", "measure_pose"]
 
 Orientation = Literal["sequence", "none", "frame"]
 ORIENTATIONS: tuple[str, ...] = get_args(Orientation)
@@ -77,6 +79,21 @@ def measure_pose(cell: CellSequence, orientation: Orientation) -> Pose:
         alignment = np.stack(axes)
     centroids = np.array([mask.centroid for mask in cell.masks])
     return Pose(centroids, radius_um, alignment)
+
+
+def largest_radius_um(cells: Sequence[CellSequence], poses: Sequence[Pose]) -> float:
+    """How far the largest of several cells reaches from its centre.
+
+    Raises:
+        InputError: Each of them is a single voxel.
+    """
+    radius_um = max(pose.radius_um for pose in poses)
+    if radius_um == 0:
+        raise InputError(
+            f"{cells[0].name}: one voxel in every frame, as every cell is, expected whole cells; "
+            "where TRA of a Cell Tracking Challenge set holds markers, pass --kind ST"
+        )
+    return radius_um
 
 
 def _measure_frame(mask: CellMask, voxel_size_um: Triple) -> tuple[_Moments, float]:

@@ -32,7 +32,7 @@ from cellsynth.geometry import Grid, Triple, as_index
 from cellsynth.shapes.cell_mask import box_at
 from cellsynth.shapes.cells import CellSequence
 from cellsynth.shapes.distance import signed_distance
-from cellsynth.shapes.pose import ORIENTATIONS, Orientation, Pose, measure_pose
+from cellsynth.shapes.pose import ORIENTATIONS, Orientation, Pose, largest_radius_um, measure_pose
 
 __all__ = ["ShapeStore", "build_store"]
 
@@ -68,7 +68,7 @@ def build_store(
 
     Raises:
         InputError: No cells, unequal lengths or intervals, a cell that does not fit in the unit
-            ball of Ω, an option out of range.
+            ball of Ω, cells of a single voxel, an option out of range.
         InUseError: ``path`` exists.
         StorageError: The disk refused.
     """
@@ -77,7 +77,7 @@ def build_store(
     if path.exists():
         raise InUseError(f"{path} exists already; choose another name or remove it")
     poses = [measure_pose(cell, orientation) for cell in cells]
-    radius_um = max(pose.radius_um for pose in poses)
+    radius_um = largest_radius_um(cells, poses)
     if half_extent_um is None:
         half_extent_um = _round_up(radius_um * _HEADROOM, digits=2)
     elif radius_um > half_extent_um:

@@ -35,7 +35,7 @@ def find_zarr(path: Path) -> list[Found]:
     try:
         node = zarr.open(str(path), mode="r")
         found = _find(node, path.resolve().name)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, LookupError, AttributeError, TypeError, ValueError) as error:
         if isinstance(error, FormatError | MissingError | InputError):
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -95,7 +95,9 @@ def _lineage(image_label: Any) -> Lineage | None:
     """The lineage that :mod:`cellsynth.formats.ome_zarr` puts into a label image's properties."""
     properties = image_label.get("properties") if isinstance(image_label, dict) else None
     keys = ("label-value", "begin", "end", "parent")
-    if not properties or not all(isinstance(p.get(key), int) for p in properties for key in keys):
+    if not properties or not all(
+        isinstance(p, dict) and isinstance(p.get(key), int) for p in properties for key in keys
+    ):
         return None
     return Lineage(tuple(Tracklet(*(p[key] for key in keys)) for p in properties))
 

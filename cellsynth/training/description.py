@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cellsynth.errors import InputError
 from cellsynth.evaluation.overlap import Fit
 from cellsynth.presets.models import (
     Bound,
@@ -27,12 +28,12 @@ from cellsynth.shapes import ShapeStore
 from cellsynth.training.loop import Trainer
 from cellsynth.training.options import TrainOptions
 
-__all__ = ["describe", "summarise"]
+__all__ = ["describe", "observed_topology", "summarise"]
 
 
 def describe(store: ShapeStore, trainer: Trainer, options: TrainOptions, bound: Bound) -> Preset:
     """The preset's text and numbers, with sampling still to be calibrated."""
-    topology, start = _observed_topology(store), options.start
+    topology, start = observed_topology(store), options.start
     what = f"{store.n_sequences} single-cell sequences of {store.n_frames} frames"
     title = options.title or f"Cells like those in {options.name}"
     return Preset(
@@ -73,17 +74,29 @@ def describe(store: ShapeStore, trainer: Trainer, options: TrainOptions, bound: 
     )
 
 
-def _observed_topology(store: ShapeStore) -> Topology:
-    """What most of the training sequences do from the first frame to the last."""
+def observed_topology(store: ShapeStore) -> Topology:
+    """What most of the training sequences do from the first frame to the last.
+
+    Those that end with fewer pieces than they begin with do not count: no new cell may do that.
+
+    Raises:
+        InputError: All of them do.
+    """
     share = Topology.model_fields["smallest_share"].default
     seen = Counter(
         tuple(count_cells(store.mask(i, t), share) for t in (0, store.n_frames - 1))
         for i in range(store.n_sequences)
     )
-    begin, end = seen.most_common(1)[0][0]
-    return Topology(
-        begin_cells=begin, divisions=max(0, end - begin), end_cells=end, smallest_share=share
-    )
+    possible = [ends for ends, _ in seen.most_common() if ends[0] <= ends[1]]
+    if not possible:
+        (begin, end), n = seen.most_common(1)[0]
+        raise InputError(
+            f"{n} of {store.n_sequences} training sequences begin in {begin} pieces and end in "
+            f"{end}, and none ends in as many as it begins; cells neither fuse nor vanish, so mend "
+            "the masks"
+        )
+    begin, end = possible[0]
+    return Topology(begin_cells=begin, divisions=end - begin, end_cells=end, smallest_share=share)
 
 
 def summarise(

@@ -249,7 +249,8 @@ def _topology(
     """What most learned codes show in the first frame and in the last, unless it is given.
 
     Raises:
-        InputError: No learned code shows a cell in both, or options that contradict each other.
+        InputError: No learned code shows a cell in the first and as many or more in the last, or
+            options that contradict each other.
     """
     share = Topology.model_fields["smallest_share"].default
     n = len(model.latents)
@@ -259,13 +260,13 @@ def _topology(
         draw = Draw(code, np.eye(3), 0)
         frames = [render_frame(model, draw, float(time), judging_grid(model)) for time in ends]
         cells = tuple(count_cells(frame.inside, share) for frame in frames)
-        if all(cells):
+        if 0 < cells[0] <= cells[1]:  # no new cell may end in fewer
             seen[cells] += 1
         on_progress(i + 1, n)
     if not seen:
         raise InputError(
             f"preset {model.preset.name}: none of the {n} learned codes shows a cell in the first "
-            "frame and in the last; was it trained long enough?"
+            "frame and as many or more in the last; was it trained long enough?"
         )
     begin, end = seen.most_common(1)[0][0]
     if options.end_cells is not None:

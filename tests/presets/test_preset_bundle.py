@@ -296,6 +296,13 @@ def test_a_file_that_is_too_large_is_refused(folder: Path, monkeypatch: pytest.M
         read_bundle(folder)
 
 
+def test_a_card_that_is_no_text_is_refused(folder: Path) -> None:
+    (folder / "CARD.md").write_bytes(b"caf\xe9")
+    rehash(folder, "CARD.md")
+    with pytest.raises(BundleError, match=r"preset tiny: CARD.md is not UTF-8 text"):
+        read_bundle(folder)
+
+
 def test_an_evaluation_that_is_no_object_is_refused(folder: Path) -> None:
     for text, message in (("[]", "is no JSON object"), ("{", "evaluation.json: ")):
         (folder / "evaluation.json").write_text(text)

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cellsynth.errors import BundleError, InUseError, MissingError, StorageError
+from cellsynth.errors import BundleError, MissingError, StorageError
 from cellsynth.presets import catalogue, container
 from cellsynth.presets.bundle import read_bundle, read_preset
-from cellsynth.presets.catalogue import find_preset, install_bundle, list_presets, preset_folders
+from cellsynth.presets.catalogue import find_preset, list_presets, preset_folders
 
 
 @pytest.fixture(autouse=True)
@@ -175,17 +175,6 @@ def test_a_broken_preset_is_listed_and_hides_no_other(folder: Path, tmp_path: Pa
     assert listed["broken"].preset is None
     assert "bound.margin must be at least 1, got 0.5" in listed["broken"].fault
     assert "bad.zip" in listed["bad"].fault
-
-
-def test_install(folder: Path, tmp_path: Path) -> None:
-    path = pack(folder, tmp_path / "some.zip", "dir/")
-    assert install_bundle(path) == tmp_path / "user" / "tiny"
-    assert find_preset("tiny").sha256 == read_bundle(folder).sha256
-    with pytest.raises(InUseError, match="tiny holds a preset already"):
-        install_bundle(path)
-    (folder / "notes.txt").write_text("not listed, not copied")
-    install_bundle(folder, overwrite=True)
-    assert not (tmp_path / "user" / "tiny" / "notes.txt").exists()
 
 
 def member(name: str, mode: int = 0) -> zipfile.ZipInfo:

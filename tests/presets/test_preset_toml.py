@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from cellsynth.errors import BundleError
 from cellsynth.presets.judge import override
 from cellsynth.presets.models import Preset, Recipe, Texts
+from cellsynth.presets.named import find_named
+from cellsynth.presets.recipes import find_recipe
 from cellsynth.presets.toml import from_toml, to_toml
 
 
@@ -93,6 +96,18 @@ def test_none_is_left_out_and_what_is_left_out_is_none(preset: Preset) -> None:
     assert from_toml(text, Preset, "preset tiny").scale.frame_interval_s is None
     unclipped = Recipe(clip=None)
     assert from_toml(to_toml(unclipped), Recipe, "recipe") == unclipped
+
+
+def test_a_file_of_ones_own_says_none(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('focus = "none"\nclip = "none"\n')
+    assert find_recipe(str(file)) == Recipe(focus=None, clip=None)
+    file.write_text('average = "none"')
+    with pytest.raises(BundleError, match="average must be a number, got 'none'"):
+        find_recipe(str(file))
+    file.write_text('words = {a = "none"}\ntext = "none"\n[inner]\nlimit = "none"\n')
+    found = find_named("thing", str(file), {}, Everything)
+    assert (found.text, found.words, found.inner.limit) == ("none", {"a": "none"}, None)
 
 
 def test_it_reads_as_prose(preset: Preset) -> None:

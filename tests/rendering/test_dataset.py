@@ -283,6 +283,18 @@ def test_a_full_disk_leaves_whole_sequences_or_nothing(
         assert contents(out) == contents(reference)
 
 
+def test_a_full_disk_is_noticed_before_all_is_rendered(dividing_bundle, tmp_path, monkeypatch):
+    def full(writer, t, labels, **where):
+        raise StorageError(f"frame {t} could not be written: no space left on device")
+
+    monkeypatch.setattr(sequence_maker.CTCWriter, "write_frame", full)
+    events: list[Event] = []
+    options = replace(OPTIONS, n_frames=40)
+    with pytest.raises(StorageError, match=r"frame 39 .* no space left on device"):
+        make(dividing_bundle, tmp_path / "set", options=options, on_event=events.append)
+    assert len(events) < 20
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -385,6 +397,11 @@ def test_a_set_that_another_run_writes_is_left_alone(dividing_bundle, tmp_path, 
     [
         ({"count": 0}, "count must be at least 1, got 0"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"options": replace(OPTIONS, seed=-1)}, "seed must be at least 0, got -1"),
+        (
+            {"options": replace(OPTIONS, strategy="guess")},
+            "strategy must be one of gaussian, neighbourhood, mixture, kernel, got guess",
+        ),
         ({"options": replace(OPTIONS, n_frames=0)}, "frames must be 1 to 10000, got 0"),
         ({"options": replace(OPTIONS, n_frames=10_001)}, "frames must be 1 to 10000, got 10001"),
     ],
@@ -392,6 +409,13 @@ def test_a_set_that_another_run_writes_is_left_alone(dividing_bundle, tmp_path, 
 def test_options_that_cannot_be_are_named(dividing_bundle, tmp_path, others, message):
     with pytest.raises(InputError, match=message):
         make(dividing_bundle, tmp_path / "set", **others)
+    assert not (tmp_path / "set").exists()
+
+
+def test_a_grid_beyond_memory_is_named(dividing_bundle, tmp_path):
+    options = replace(OPTIONS, grid=Grid.over_omega((65535,) * 3), n_frames=1, dense=True)
+    with pytest.raises(InputError, match="65535 × 65535 × 65535 voxels does not fit in memory"):
+        make(dividing_bundle, tmp_path / "set", options=options)
     assert not (tmp_path / "set").exists()
 
 
@@ -420,12 +444,18 @@ def test_cells_that_fall_together_on_a_coarse_grid_are_drawn_again(dividing_bund
 
 
 def test_a_grid_on_which_they_always_fall_together(dividing_bundle, tmp_path):
-    with pytest.raises(TopologyError, match="sequence 1 broke the topology in 50 draws"):
+    """The grid asked for is to blame, not the preset, and the message says so."""
+    with pytest.raises(TopologyError) as error:
         make(
             dividing_bundle,
             tmp_path / "set",
             options=replace(OPTIONS, grid=Grid.over_omega((2,) * 3)),
         )
+    assert str(error.value) == (
+        "preset dividing: sequence 1 broke the topology in 50 draws (last: cells in the last "
+        "frame: got 0, expected 2, on the grid of 2 × 2 × 2 voxels); try a finer grid, or "
+        "--strategy neighbourhood"
+    )
     assert not (tmp_path / "set").exists()
 
 

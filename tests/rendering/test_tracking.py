@@ -106,8 +106,18 @@ CASES = {
             Tracklet(5, 1, 3, 1),
         ],
     ),
+    "two divisions between two frames": (
+        Topology(begin_cells=1, divisions=2, end_cells=3),
+        "2222222 2222222 33.4.55",
+        [Tracklet(2, 0, 1), Tracklet(3, 2, 2, 2), Tracklet(4, 2, 2, 2), Tracklet(5, 2, 2, 2)],
+    ),
     "one frame": (DIVIDING, "..11..", [Tracklet(1, 0, 0)]),
-    "two cells in one frame": (ONE, "11..22", [Tracklet(1, 0, 0), Tracklet(2, 0, 0)]),
+    "two cells in one frame": (DIVIDING, "11..22", [Tracklet(1, 0, 0), Tracklet(2, 0, 0)]),
+    "a loose voxel in one frame": (
+        Topology(smallest_share=0.2),
+        "#.11111..",
+        [Tracklet(1, 0, 0)],
+    ),
     "a loose voxel": (
         Topology(smallest_share=0.2),
         "..11111.# ..11111.. #.11111..",
@@ -132,6 +142,9 @@ def test_drawn_sequences(case, tight):
         (ONE, ".111. .111. 11.11", "cells in the last frame: got 2, expected 1"),
         (DIVIDING, ".111. .111. .111.", "cells in the last frame: got 1, expected 2"),
         (DIVIDING, "11.11 11.11 11.11", "cells in the first frame: got 2, expected 1"),
+        (ONE, "....", "cells in the only frame: got 0, expected 1"),
+        (ONE, "11..11", "cells in the only frame: got 2, expected 1"),
+        (DIVIDING, "11.11.11", "cells in the only frame: got 3, expected 1 to 2"),
         (ONE, "..... .111. .111.", "frame 0: no cell"),
         (DIVIDING, ".111. ..... 11.11", "frame 1: no cell"),
         # Apart for a moment: neither a division nor one cell.
@@ -143,11 +156,6 @@ def test_drawn_sequences(case, tight):
             Topology(begin_cells=2, end_cells=2),
             "11...11 .11111. 11...11",
             "frame 1: more cells than the topology allows",
-        ),
-        (
-            Topology(begin_cells=1, divisions=2, end_cells=3),
-            "1111111 1111111 22.3.44",
-            "divisions: got 1, expected 2",
         ),
     ],
 )

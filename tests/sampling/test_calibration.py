@@ -95,6 +95,11 @@ def test_the_same_seed_gives_the_same_settings():
     assert calibrate(LATENTS, plain, seed=4) == calibrate(LATENTS, plain, seed=4)
 
 
+def test_codes_that_are_all_zero_have_a_width_all_the_same():
+    sampling, _ = calibrate(np.zeros((5, DIM), np.float32), plain, seed=0)
+    assert 0 < sampling.gaussian.sigma < 1e-5
+
+
 @pytest.mark.parametrize("holds", [True, False])
 def test_progress_rises_and_never_passes_the_end(holds):
     told: list[tuple[int, int]] = []

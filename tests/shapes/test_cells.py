@@ -122,6 +122,36 @@ def test_what_a_division_leaves_over_is_used():
     assert left_out == []
 
 
+def test_divisions_that_follow_each_other_share_no_frame():
+    """A daughter that divides soon has given frames to the division that she comes from."""
+    picture = """
+        4 ##########................................
+        3<4 ..........##############................
+        2<4 ..........################################
+        1<3 ........................##################
+        5<3 ........................##################"""
+    found, left_out = cut(drawn(picture), 20)
+    # Her own division begins where that ends; the mother's label comes after the daughter's.
+    assert found == [([3], [1, 5], 20, 39), ([4], [2, 3], 0, 19), ([2], [2], 20, 39)]
+    assert left_out == []
+
+
+def test_a_division_whose_mother_has_no_frames_left():
+    picture = """
+        1 ####....
+        2<1 ....##..
+        3<1 ....####
+        4<2 ......##
+        5<2 ......##"""
+    found, left_out = cut(drawn(picture), 4)
+    assert found == [([1], [2, 3], 2, 5)]
+    assert left_out == [
+        "m division of track 2: 0 frames before and 2 after it, 4 are needed in all",
+        "m track 4: too short: 2 frames, 4 are needed",
+        "m track 5: too short: 2 frames, 4 are needed",
+    ]
+
+
 def test_division_whose_daughter_leaves():
     picture = "1 ######......\n2<1 ......######\n3<1 ......######"
     found, left_out = cut(drawn(picture, border={(3, 7)}), 6)

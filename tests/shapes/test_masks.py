@@ -154,6 +154,17 @@ def test_folder_of_stacks(tmp_path):
     assert (first.name, second.name) == ("a.tif", "b.tiff")
 
 
+def test_a_folder_named_by_a_number_does_not_hide_what_lies_beside_it(tmp_path):
+    for name in ("tiff", "zarr"):
+        (tmp_path / name / "2024").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "tiff" / "a.tif", movie())
+    zarr.create_array(str(tmp_path / "zarr" / "a.zarr"), data=movie())
+    for name in ("tiff", "zarr"):
+        assert_same(*open_masks(tmp_path / name), movie())
+    write_movie_ctc(tmp_path / "tiff", movie(2))
+    assert_same(*open_masks(tmp_path / "tiff"), movie(2))
+
+
 def test_single_frame(tmp_path):
     tifffile.imwrite(tmp_path / "cell.tif", movie()[1])
     (sequence,) = open_masks(tmp_path / "cell.tif")
@@ -394,6 +405,32 @@ def test_damaged_zarr(tmp_path):
         open_masks(at)
 
 
+@pytest.mark.parametrize(
+    ("ome", "message"),
+    [
+        ({"datasets": []}, "bad.zarr: .* index out of range"),
+        ({"datasets": ["0"]}, "bad.zarr: not readable as Zarr masks"),
+        ({"axes": "zyx"}, "bad.zarr: not readable as Zarr masks"),
+    ],
+)
+def test_ome_metadata_that_are_no_metadata(tmp_path, ome, message):
+    multiscale = {"axes": [{"name": n} for n in "zyx"], "datasets": [{"path": "0"}]} | ome
+    group = zarr.open_group(str(tmp_path / "bad.zarr"), mode="w", zarr_format=3)
+    group.create_array("0", data=movie()[0])
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [multiscale]}
+    with pytest.raises(FormatError, match=message):
+        open_masks(tmp_path / "bad.zarr")
+
+
+def test_properties_of_labels_that_are_none_tell_no_lineage(tmp_path):
+    at = tmp_path / "a.zarr"
+    write_ome_zarr(at, movie(), version="0.5")
+    group = zarr.open_group(str(at), mode="a")
+    group.attrs["ome"] = {**group.attrs["ome"], "image-label": {"properties": [1]}}
+    (sequence,) = open_masks(at)
+    assert sequence.lineage is None
+
+
 def test_frame_is_checked(tmp_path):
     tifffile.imwrite(tmp_path / "cell.tif", movie(dtype=np.int16, label=-3))
     (sequence,) = open_masks(tmp_path / "cell.tif")
@@ -466,6 +503,12 @@ def test_large_labels_and_truth_values():
     }
     ((label, mask, box),) = labelled_masks(labels > 5)
     assert (label, box, mask.all()) == (1, found[7_000_000_000], True)
+
+
+def test_labels_beyond_what_a_float_tells_apart():
+    labels = np.zeros((2, 2, 2), np.uint64)
+    labels[0, 0, 0], labels[1, 1, 1] = 2**60, 2**60 + 1
+    assert [label for label, _, _ in labelled_masks(labels)] == [2**60, 2**60 + 1]
 
 
 @given(st.integers(0, 2**32 - 1), st.tuples(*[st.integers(1, 6)] * 3))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cellsynth.errors import InputError
 from cellsynth.shapes.cells import CellSequence, cut_cells
 from cellsynth.shapes.mask_sequence import MaskSequence
 from cellsynth.shapes.one_size import ONE_SIZE, bring_to_one_size
@@ -47,6 +48,12 @@ def test_a_store_takes_them_all(tmp_path):
     assert ONE_SIZE in store.assumed
     largest = [np.count_nonzero(store.mask(i, 1)) * np.prod(store.voxel_size_um(i)) for i in (0, 1)]
     assert largest[0] == pytest.approx(largest[1], rel=0.1)
+
+
+def test_a_kind_of_single_voxels_has_no_size():
+    kinds = [[balls("a", (4.0,), 0.5, 60.0)], [balls("marker", (0.5,), 0.5, 60.0)]]
+    with pytest.raises(InputError, match=r"marker track 1 .*: one voxel in every frame"):
+        bring_to_one_size(kinds)
 
 
 def test_cells_of_one_source_go_on_sharing_it():

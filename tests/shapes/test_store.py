@@ -186,6 +186,15 @@ def test_cell_at_the_corner_of_the_frame(tmp_path):
     assert found.sdf(0, 0).max() == np.float16(1.5)
 
 
+@pytest.mark.parametrize("options", [{}, {"half_extent_um": 4.0}])
+def test_cells_of_one_voxel_are_no_shapes(tmp_path, options):
+    point = np.zeros((5, 5, 5), dtype=bool)
+    point[2, 2, 2] = True
+    with pytest.raises(InputError, match=r"marker: one voxel in every frame, .* pass --kind ST"):
+        build_store(tmp_path / "a", [cut([point] * 3, Source(), "marker")], **options)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

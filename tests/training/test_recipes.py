@@ -71,6 +71,8 @@ def test_files_that_cannot_be_read(tmp_path):
         find_recipe(str(tmp_path / "bytes.toml"))
     with pytest.raises(StorageError, match="cannot be read"):
         find_recipe(str(tmp_path))
+    with pytest.raises(StorageError, match=r"cannot be read: .*too long"):
+        find_recipe("a" * 300)
 
 
 def test_a_recipe_does_not_change():

@@ -21,8 +21,9 @@ from cellsynth.geometry import Grid
 from cellsynth.presets.bundle import read_bundle
 from cellsynth.rendering.dataset import GenerateOptions, generate
 from cellsynth.sampling import calibration
-from cellsynth.shapes import ShapeStore
+from cellsynth.shapes import MaskSequence, ShapeStore, build_store, cut_cells
 from cellsynth.training import preset as preset_module
+from cellsynth.training.description import observed_topology
 from cellsynth.training.preset import TrainEvent, TrainOptions, train_preset, work_folder
 from cellsynth.training.stepping import Length
 from cellsynth.training.trained import PROBE_BOUND
@@ -343,6 +344,26 @@ def test_cells_that_divide_give_a_topology_that_does(spec, recipe, tmp_path):
     topology = summary.bundle.preset.topology
     assert (topology.begin_cells, topology.divisions, topology.end_cells) == (1, 1, 2)
     assert summary.bundle.preset.training.sequences == 2
+
+
+def test_cells_that_fuse_are_not_what_new_cells_do(tmp_path):
+    """Two pieces that become one, twice, and a body that stays one."""
+
+    def masks(pieces_first: int) -> MaskSequence:
+        def read(t: int) -> np.ndarray:
+            labels = np.zeros((5, 5, 9), np.uint16)
+            labels[1:4, 1:4, 1:8] = 1
+            labels[:, :, 4] *= t > 0 or pieces_first == 1
+            return labels
+
+        return MaskSequence(f"from {pieces_first}", 2, (5, 5, 9), (1, 1, 1), 60.0, read)
+
+    cells, _ = cut_cells([masks(2), masks(2), masks(1)])
+    topology = observed_topology(build_store(tmp_path / "one.zarr", cells))
+    assert (topology.begin_cells, topology.divisions, topology.end_cells) == (1, 0, 1)
+    none = build_store(tmp_path / "none.zarr", cells[:2])
+    with pytest.raises(InputError, match=r"2 of 2 training .* in 2 pieces and end in 1"):
+        observed_topology(none)
 
 
 def test_only_the_frames_asked_for_are_measured(masks, options, tmp_path):

@@ -24,7 +24,7 @@ from cellsynth.shapes.phantoms.courses import (
     draw_course,
     has_table_error,
 )
-from cellsynth.shapes.phantoms.lobes import MODE_DEGREES, lobe_field, smooth_union
+from cellsynth.shapes.phantoms.lobes import MODE_DEGREES, exponential, lobe_field, smooth_union
 from cellsynth.shapes.phantoms.starrynite import LineageTable, read_lineage_table
 
 __all__ = [
@@ -200,7 +200,7 @@ def build_family(course: Course, rng: np.random.Generator) -> Family:
     blends = np.where(parting > 0, 2 * _BLEND * radii.mean(axis=1), 0.0)
 
     family = Family(
-        course.cells, division, FRAME_INTERVAL_S, centres, radii, _exponential(logs), directions,
+        course.cells, division, FRAME_INTERVAL_S, centres, radii, exponential(logs), directions,
         heights, blends,
     )  # fmt: skip
     for frame in range(division - last, division):
@@ -231,12 +231,6 @@ def _slow(rng: np.random.Generator, n_frames: int, shape: tuple[int, ...]) -> Ar
     noise = rng.standard_normal((n_frames + 2 * margin, *shape))
     smooth = gaussian_filter1d(noise, _MEMORY, axis=0)[margin:-margin]
     return np.asarray(smooth * np.sqrt(2 * np.sqrt(np.pi) * _MEMORY))
-
-
-def _exponential(logs: Array) -> Array:
-    """Matrix exponential of symmetric matrices ``(…, 3, 3)``."""
-    values, vectors = np.linalg.eigh(logs)
-    return np.asarray((vectors * np.exp(values)[..., None, :]) @ np.swapaxes(vectors, -1, -2))
 
 
 def _set_volume(family: Family, frame: int, volume_um3: float) -> None:

@@ -23,7 +23,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from cellsynth.shapes.phantoms.bodies import Family
 
-__all__ = ["MODE_DEGREES", "bump_heights", "lobe_field", "smooth_union", "sphere_directions"]
+__all__ = [
+    "MODE_DEGREES",
+    "bump_heights",
+    "exponential",
+    "lobe_field",
+    "smooth_union",
+    "sphere_directions",
+]
 
 Array = NDArray[np.float64]
 
@@ -38,6 +45,12 @@ def sphere_directions(n: int) -> Array:
     angle = index * np.pi * (3 - np.sqrt(5))
     ring = np.sqrt(1 - height**2)
     return np.stack([height, ring * np.cos(angle), ring * np.sin(angle)], axis=1)
+
+
+def exponential(symmetric: Array) -> Array:
+    """Matrix exponential of symmetric matrices ``(…, 3, 3)``; of determinant 1 if of trace 0."""
+    values, vectors = np.linalg.eigh(symmetric)
+    return np.asarray((vectors * np.exp(values)[..., None, :]) @ np.swapaxes(vectors, -1, -2))
 
 
 def lobe_field(

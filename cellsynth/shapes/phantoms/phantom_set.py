@@ -12,8 +12,10 @@ from typing import Any
 
 from cellsynth.errors import InputError, InUseError
 from cellsynth.formats.ctc import Piece, write_ctc
+from cellsynth.formats.ctc_names import sequence_name
 from cellsynth.formats.lineage import Lineage
-from cellsynth.formats.storage import remove, storing
+from cellsynth.formats.storage import storing, whole_or_nothing
+from cellsynth.geometry import Grid
 from cellsynth.shapes.phantoms.kinds import find_kind, kind_options
 from cellsynth.shapes.phantoms.phantom import Phantom, Triple
 from cellsynth.shapes.phantoms.starrynite import LineageTable, read_lineage_table
@@ -111,27 +113,26 @@ def write_phantom(
     families = phantom_families(kind, count, frames, seed, table, spread=spread)
     voxel_um = find_kind(kind).voxel_um
     voxel_size_um = voxel_size_um or (voxel_um, voxel_um, voxel_um)
-    partial = out.absolute().with_name(f".{out.absolute().name}.partial")
-    remove(partial)
+    names = [sequence_name(i + 1) for i in range(count)]
     done = itertools.count(1)
 
     def report() -> None:
         if on_progress is not None:
             on_progress(next(done), count * frames)
 
-    try:
-        with storing(partial):
-            partial.mkdir(parents=True)
-        for name, family in zip(_names(count), families, strict=True):
-            write_ctc(
-                partial,
-                name,
-                _pieces(family, voxel_size_um, report),
-                family.lineage(),
-                voxel_size_um=voxel_size_um,
-                frame_interval_s=family.frame_interval_s,
-                n_frames=family.n_frames,
-            )
+    with whole_or_nothing(out.resolve()) as partial:
+        for name, family in zip(names, families, strict=True):
+            grid = family.grid(voxel_size_um)
+            with grid.in_memory():
+                write_ctc(
+                    partial,
+                    name,
+                    _pieces(family, grid, report),
+                    family.lineage(),
+                    voxel_size_um=voxel_size_um,
+                    frame_interval_s=family.frame_interval_s,
+                    n_frames=family.n_frames,
+                )
         record = {
             "format": "cellsynth-phantom",
             "version": 1,
@@ -146,26 +147,16 @@ def write_phantom(
             **({"lineage": _table_record(table)} if "lineage" in options else {}),
             "sequences": [
                 {"name": name, **family.record()}
-                for name, family in zip(_names(count), families, strict=True)
+                for name, family in zip(names, families, strict=True)
             ],
         }
         with storing(partial / "phantom.json"):
             (partial / "phantom.json").write_text(json.dumps(record, indent=1) + "\n")
-        with storing(out):
-            if overwrite:
-                remove(out)
-            partial.replace(out)
-    finally:
-        remove(partial)
+        _check_unused(out, overwrite)  # another run may have ended first
     return out
 
 
-def _names(count: int) -> list[str]:
-    return [f"{number:02d}" for number in range(1, count + 1)]
-
-
-def _pieces(family: Phantom, voxel_size_um: Triple, report: Callable[[], None]) -> Iterator[Piece]:
-    grid = family.grid(voxel_size_um)
+def _pieces(family: Phantom, grid: Grid, report: Callable[[], None]) -> Iterator[Piece]:
     for frame in range(family.n_frames):
         crop, offset = family.render_crop(frame, grid)
         yield Piece(crop, offset, grid.shape)
@@ -177,6 +168,8 @@ def _table_record(table: LineageTable | None) -> dict[str, str] | None:
 
 
 def _check_unused(out: Path, overwrite: bool) -> None:
+    if Path.cwd().is_relative_to(out.resolve()):
+        raise InUseError(f"{out} is in use as the current folder; choose another --out")
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     if not overwrite:

@@ -29,6 +29,7 @@ from cellsynth.errors import TopologyError
 from cellsynth.formats.lineage import Lineage
 from cellsynth.geometry import Grid, Index, as_index, random_rotation
 from cellsynth.shapes.phantoms.drift import Drift
+from cellsynth.shapes.phantoms.lobes import exponential
 from cellsynth.shapes.phantoms.phantom import (
     ONE_CELL,
     Labels,
@@ -138,7 +139,8 @@ class GrowingCell:
             lobe_directions=wander.apply(self._lobe_directions),
             lobe_heights=_LOBE * self._lobes(now)[0],
             sharpness=_SHARPNESS,
-            stretch=_exponential(strain),
+            # Of determinant 1: without its trace.
+            stretch=exponential(strain - np.trace(strain) / 3 * np.eye(3)),
             bend=_BEND * self._bend(now)[0],
             turn=self._turn,
         )
@@ -237,9 +239,3 @@ class _Course:
 
     def __call__(self, times_s: Array) -> Array:
         return np.asarray(self._lasting + np.sqrt(1 - _LASTING**2) * self._drift(times_s))
-
-
-def _exponential(symmetric: Array) -> Array:
-    """Matrix exponential, of determinant 1, of a symmetric matrix without its trace."""
-    values, vectors = np.linalg.eigh(symmetric - np.trace(symmetric) / 3 * np.eye(3))
-    return np.asarray((vectors * np.exp(values)) @ vectors.T)

@@ -142,15 +142,20 @@ def _rows(path: Path, content: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     except UnicodeDecodeError as error:
         raise FormatError(f"{path.name}: not a text file ({error.reason})") from None
     reader = csv.DictReader(lines)
-    missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
-    if missing:
-        raise FormatError(
-            f"{path.name} line 1: no column {missing[0]}; expected {', '.join(_COLUMNS)}"
-        )
-    for row in reader:
-        if any(row[column] is None for column in _COLUMNS):
-            raise FormatError(f"{path.name} line {reader.line_num}: fewer cells than the header")
-        yield reader.line_num, row
+    try:
+        missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+        if missing:
+            raise FormatError(
+                f"{path.name} line 1: no column {missing[0]}; expected {', '.join(_COLUMNS)}"
+            )
+        for row in reader:
+            if any(row[column] is None for column in _COLUMNS):
+                raise FormatError(
+                    f"{path.name} line {reader.line_num}: fewer cells than the header"
+                )
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise FormatError(f"{path.name} line {reader.line_num + 1}: {error}") from None
 
 
 def _number(text: str, where: str, column: str) -> float:

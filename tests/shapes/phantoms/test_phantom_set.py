@@ -95,6 +95,38 @@ def test_a_folder_in_use_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.rglob("*")] == ["set", "notes.txt"]
 
 
+def test_of_two_runs_at_once_the_first_to_end_stays(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    options = {"frames": 2, "voxel_size_um": COARSE}
+
+    def run_another(done: int, total: int) -> None:
+        if done == total - 1:
+            write_phantom("celegans", out, count=1, seed=1, **options)  # type: ignore[arg-type]
+
+    with pytest.raises(InUseError, match="set holds something already"):
+        write_phantom("celegans", out, count=2, on_progress=run_another, **options)  # type: ignore[arg-type]
+    assert json.loads((out / "phantom.json").read_text())["seed"] == 1
+    assert sorted(p.name for p in out.iterdir()) == ["01_GT", "phantom.json"]
+    assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+
+def test_a_link_to_an_empty_folder_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write_phantom("celegans", tmp_path / "link", count=1, frames=2, voxel_size_um=COARSE)
+    assert sorted(p.name for p in (tmp_path / "real").iterdir()) == ["01_GT", "phantom.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]
+
+
+@pytest.mark.parametrize("out", [".", "..", "../here"])
+def test_the_current_folder_is_refused_at_once(tmp_path: Path, monkeypatch, out: str) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InUseError, match=rf"{out} is in use as the current folder"):
+        write_phantom("celegans", out, voxel_size_um=COARSE)
+    assert [p.name for p in tmp_path.rglob("*")] == ["here"]
+
+
 def test_overwrite_replaces_an_earlier_set(tmp_path: Path) -> None:
     out = tmp_path / "set"
     out.mkdir()  # an empty folder is free
@@ -111,4 +143,6 @@ def test_a_set_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         write_phantom("celegans", tmp_path / "b", count=1, frames=4, voxel_size_um=(0.0, 1.0, 1.0))
     with pytest.raises(TopologyError, match="use a smaller voxel size"):
         write_phantom("celegans", tmp_path / "c", count=1, frames=4, voxel_size_um=(9.0, 9.0, 9.0))
+    with pytest.raises(InputError, match=r"a grid of \d+ × .* voxels does not fit in memory"):
+        write_phantom("celegans", tmp_path / "d", count=1, frames=2, voxel_size_um=(1e-5,) * 3)
     assert list(tmp_path.iterdir()) == []

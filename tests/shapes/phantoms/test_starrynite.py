@@ -67,6 +67,8 @@ def test_only_two_daughters_born_at_once_are_a_division(tmp_path: Path) -> None:
         (HEADER + FAMILY.replace("7,0,4,1", "7,0,4.5,1"), r"t_min must be a whole number.*'4.5'"),
         (HEADER + FAMILY.replace("31,16", "31,-2"), r"diameter_vox must be above 0, got -2"),
         (HEADER + "7,0,3,1,10\n", r"line 2: fewer cells"),
+        (HEADER + FAMILY + "9" * 140_000, r"nuclei.csv line 8: field larger than field limit"),
+        ("9" * 140_000, r"nuclei.csv line 1: field larger than field limit"),
     ],
 )
 def test_a_broken_table_is_refused(tmp_path: Path, text: str, message: str) -> None:
