@@ -37,6 +37,9 @@ PREVIEWED = 4
 # apart on coarse voxels.
 GRIDS = (64, 128)
 WHOLE = 0.95  # share of learned cells that keep the topology
+# Frames in which a cell is judged. A cell in pieces stays so for a while, and what a mean over all
+# frames says of its size and shape, one over a third of them says too.
+FRAMES = 10
 
 
 class CellJudge:
@@ -47,7 +50,7 @@ class CellJudge:
         self._known: dict[bytes, Mapping[str, float] | None] = {}
 
     def __call__(self, latent: NDArray[np.float32]) -> Mapping[str, float] | None:
-        """Descriptors of the code's cell, means over frames; None where topology breaks."""
+        """Descriptors of the code's cell, means over a few frames; None where topology breaks."""
         key = latent.tobytes()
         if key not in self._known:
             self._known[key] = self._judge(latent)
@@ -58,7 +61,8 @@ class CellJudge:
         voxel = judging_grid(model).voxel_size_um(model.preset.scale.half_extent_um)
         try:
             with one_thread_each():
-                sequence = judging_sequence(model, latent, threads=cores())
+                n_frames = min(FRAMES, model.preset.scale.n_frames)
+                sequence = judging_sequence(model, latent, n_frames=n_frames, threads=cores())
                 courses = rendered_courses(sequence, voxel)
         except TopologyError:
             return None
