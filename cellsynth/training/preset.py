@@ -35,7 +35,7 @@ from cellsynth.shapes.masks import ASSUMED_FRAME_INTERVAL_S, ASSUMED_VOXEL_SIZE_
 from cellsynth.shapes.one_size import bring_to_one_size
 from cellsynth.training.bound import measure_bound
 from cellsynth.training.calibrating import calibrate_model, draw_preview
-from cellsynth.training.description import describe, summarise
+from cellsynth.training.description import describe, observed_topology, summarise
 from cellsynth.training.loop import Report, Trainer
 from cellsynth.training.options import TrainOptions
 from cellsynth.training.points import PointPool, build_pool
@@ -204,7 +204,7 @@ def _prepare(
         work.mkdir(parents=True)
         if replaces:
             (work / REPLACES).touch()
-    build_store(
+    store = build_store(
         work / "shapes.zarr",
         cells,
         orientation=options.orientation,
@@ -212,6 +212,7 @@ def _prepare(
         truncation=options.spec.truncation,
         on_progress=lambda done, total: notify(TrainEvent("distances", done, total)),
     )
+    observed_topology(store)  # cells that nothing could be drawn like are refused now, not later
     text = json.dumps(
         {"given": given, "left_out": [{"name": x.name, "reason": x.reason} for x in skipped]}
     )

@@ -366,6 +366,20 @@ def test_cells_that_fuse_are_not_what_new_cells_do(tmp_path):
         observed_topology(none)
 
 
+def test_cells_that_all_fuse_are_refused_before_any_training(options, tmp_path):
+    apart, whole = body([(0, 0, -4.0), (0, 0, 4.0)], 3.0), body([(0, 0, 0)], 4.0)
+    sequence = [np.minimum(apart, 1), np.minimum(apart, 1), whole]
+    write_ctc(
+        tmp_path / "fusing", "01", sequence, Lineage((Tracklet(1, 0, 2),)),
+        voxel_size_um=VOXEL_UM, frame_interval_s=45.0,
+    )  # fmt: skip
+    out = tmp_path / "none"
+    with pytest.raises(InputError, match="begin in 2 pieces and end in 1"):
+        train_preset(tmp_path / "fusing", out, options)
+    assert not out.exists()
+    assert not work_folder(out).exists()
+
+
 def test_only_the_frames_asked_for_are_measured(masks, options, tmp_path):
     some = replace(options, length=Length(steps=2), evaluate_every=2)
     found = train_preset(masks, tmp_path / "tiny", some)
