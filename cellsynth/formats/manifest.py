@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cellsynth.errors import InputError, InUseError
-from cellsynth.formats.storage import as_text, remove, storing
+from cellsynth.formats.storage import as_text, remove, storing, whole_file
 
 __all__ = [
     "FORMAT",
@@ -91,9 +91,8 @@ def write_manifest(out: Path, manifest: dict[str, Any]) -> None:
     text = _text(_ordered(manifest))
     with storing(path):
         out.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
+    with whole_file(path) as part:
         part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
 
 
 def _text(said: dict[str, Any]) -> str:

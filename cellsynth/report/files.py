@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from cellsynth.errors import InUseError, MissingError
-from cellsynth.formats.storage import remove, storing
+from cellsynth.formats.storage import whole_file
 from cellsynth.report.page import GENERATOR
 
 __all__ = ["REPORT", "check_report", "report_is_of", "write_page"]
@@ -45,14 +45,8 @@ def write_page(path: Path, content: bytes) -> None:
     Raises:
         StorageError: The disk refused; nothing is left behind.
     """
-    part = path.with_name(f".{path.name}.part")
-    with storing(path):
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        except OSError:
-            remove(part)
-            raise
+    with whole_file(path) as part:
+        part.write_bytes(content)
 
 
 def _head(path: Path) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cellsynth.errors import FormatError, InputError, MissingError
 from cellsynth.formats.ctc import CTCSequence, read_ctc
 from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
-from cellsynth.formats.storage import storing
+from cellsynth.formats.storage import storing, whole_file
 from cellsynth.formats.tiff_reading import read_header, read_labels, read_voxel_size_um
 from cellsynth.presets.texture import BackgroundSpec, BrightnessSpec, Condition, Mode
 from cellsynth.shapes.cell_mask import label_boxes
@@ -420,8 +420,7 @@ def build_store(
                 pairs.append(pair)
             turn += 1
             advance()
-    with storing(manifest):
-        part = manifest.with_suffix(".part")
+    with whole_file(manifest) as part:
         light, haze = described.brightness, described.background
         text = json.dumps(
             {
@@ -432,7 +431,6 @@ def build_store(
             }
         )
         part.write_text(text, encoding="utf-8")
-        part.replace(manifest)
     return PairStore(folder)
 
 

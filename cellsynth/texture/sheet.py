@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cellsynth.formats.storage import storing
+from cellsynth.formats.storage import whole_file
 
 __all__ = ["sheet_png", "write_sheet"]
 
@@ -51,7 +51,5 @@ def write_sheet(path: Path, rows: Sequence[Row]) -> None:
     Raises:
         StorageError: The disk refused.
     """
-    part = path.with_name(path.name + ".part")
-    with storing(path):
+    with whole_file(path) as part:
         part.write_bytes(sheet_png(rows))
-        part.replace(path)

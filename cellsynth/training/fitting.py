@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from cellsynth.errors import InputError, InUseError
 from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.field.model import CellModel
-from cellsynth.formats.storage import storing
+from cellsynth.formats.storage import storing, whole_file
 from cellsynth.geometry import Triple, frame_times, times_at_interval
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.models import Preset
@@ -263,14 +263,10 @@ def write_fits(
         "left_out": [{"name": entry.name, "reason": entry.reason} for entry in summary.left_out],
         "versions": versions(),
     }
-    part = out.with_name(f".{out.name}.part")
     with storing(out):
-        try:
-            out.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(out) as part:
+        part.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _cell_record(cell: FittedCell, half_extent_um: float) -> dict[str, Any]:
