@@ -88,9 +88,9 @@ class Decoder(nn.Module):
         self.spec = spec
         self.columns = layer_columns(spec)
         self.layers = nn.ModuleList(nn.Linear(c_in, c_out) for c_out, c_in in spec.layer_shapes())
-        # One matrix each, as the optimiser turns matrices; none without experts.
-        self.experts = nn.ModuleList(
-            nn.ParameterList(torch.zeros(c_out, columns.hidden.stop) for _ in range(spec.experts))
+        # (experts, out, in) of each hidden layer but the first; none without experts.
+        self.experts = nn.ParameterList(
+            torch.zeros(spec.experts, c_out, columns.hidden.stop)
             for (c_out, _), columns in zip(
                 spec.layer_shapes()[1:-1], self.columns[1:-1], strict=True
             )
@@ -127,8 +127,8 @@ class Decoder(nn.Module):
             first.weight[:, columns.coords.start : columns.time.stop] *= coords_gain
         if self.mixing is not None:
             self.mixing.normal_(0, MIXING_SIGMA, generator=generator)
-            for matrix in self.experts.parameters():
-                matrix.zero_()
+            for matrices in self.experts:
+                matrices.zero_()
 
     @property
     def hidden(self) -> list[nn.Linear]:
@@ -163,7 +163,7 @@ class Decoder(nn.Module):
         """``(experts, out, in)`` of a layer, counted from 0; None where it has none."""
         if self.mixing is None or not 0 < layer < len(self.layers) - 1:
             return None
-        return torch.stack(list(cast(nn.ParameterList, self.experts[layer - 1])))
+        return cast(Tensor, self.experts[layer - 1])
 
     def forward(
         self, coords: Tensor, times: Tensor, latents: Tensor, of: Tensor | None = None
@@ -259,6 +259,8 @@ class _Runs(NamedTuple):
         """The runs among frames with so many points each, whose codes are ``of`` these."""
         if of is None:
             return cls(latents, [points] * len(latents))
+        if latents.is_cuda:  # one product for all frames beats as many as there are codes
+            return cls(latents[of], [points] * len(of))
         which, counts = torch.unique_consecutive(of, return_counts=True)
         return cls(latents[which], [n * points for n in counts.tolist()])
 

@@ -65,6 +65,10 @@ class Recipe(StrictModel):
     rotation_init_sigma: float = Field(
         math.pi**2 / 64, ge=0, description="Standard deviation of the Euler angles before training"
     )
+    experts_start: Literal["mixed", "one each"] = Field(
+        "mixed",
+        description="Experts of a new field: every code mixes all, or each has one for itself",
+    )
     coords_gain: float = Field(
         8.0,
         gt=0,

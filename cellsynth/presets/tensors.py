@@ -31,8 +31,8 @@ def expected_tensors(spec: FieldSpec, n_sequences: int) -> dict[str, tuple[int, 
     """Shape of every tensor of a preset, by name.
 
     ``field.layers.{i}.weight`` is ``(out, in)``, ``field.layers.{i}.bias`` ``(out,)``, the output
-    layer being the last; ``field.experts.{i}.{k}`` is the expert ``k`` of the hidden layer after
-    ``field.layers.{i}``, ``(out, previous layer)``, and ``field.mixing`` is ``(experts,
+    layer being the last; ``field.experts.{i}``, ``(experts, out, previous layer)``, are the
+    experts of the hidden layer after ``field.layers.{i}``, and ``field.mixing`` is ``(experts,
     latent_dim)``; ``latents`` is ``(n, latent_dim)``; ``rotations`` is ``(n, 3)``, Euler angles
     XYZ in radians, zeros where the field has no rotations.
     """
@@ -44,8 +44,7 @@ def expected_tensors(spec: FieldSpec, n_sequences: int) -> dict[str, tuple[int, 
     if spec.experts:
         shapes["field.mixing"] = (spec.experts, spec.latent_dim)
         for i in range(spec.hidden_layers - 1):
-            expert = layers[i + 1][0], layers[i][0]
-            shapes |= {f"field.experts.{i}.{k}": expert for k in range(spec.experts)}
+            shapes[f"field.experts.{i}"] = (spec.experts, layers[i + 1][0], layers[i][0])
     return {**shapes, "latents": (n_sequences, spec.latent_dim), "rotations": (n_sequences, 3)}
 
 

@@ -33,11 +33,14 @@ from cellsynth.training.soap import Soap
 from cellsynth.training.stepping import Length, Stepping
 from cellsynth.training.team import Team
 
-__all__ = ["Report", "Trainer", "clamped_difference", "clamped_l1", "schedule"]
+__all__ = ["Report", "Trainer", "check_start", "clamped_difference", "clamped_l1", "schedule"]
 
 # Points that go through the network at once on a CPU: activations of more leave the cache, and
 # fresh buffers cost more in page faults than the arithmetic on them.
 CPU_POINTS = 4096
+# What a code has where it weighs an expert of its own with 1. Codes learn at a rate of a few
+# thousandths a step, so that an expert is kept for some time and can be left.
+EACH_CODE = 0.1
 # Weight of a frame's newest loss against those before: one is the mean of a few dozen points.
 LOSS_MEMORY = 0.3
 
@@ -89,6 +92,7 @@ class Trainer(Stepping[float, Report]):
                 on the CPU.
         """
         super().__init__(length)
+        check_start(spec, recipe)
         self.recipe = recipe
         self.pool = pool
         self.seed = seed
@@ -109,8 +113,14 @@ class Trainer(Stepping[float, Report]):
         )
         if start is not None:
             self._start_from(start)
+        elif recipe.experts_start == "one each":
+            self._start_with_one_each()
         if not spec.equivariant:
             self.angles.requires_grad_(False).zero_()
+        if self.device.type == "cuda":
+            free, _ = torch.cuda.mem_get_info(self.device)
+            if pool.nbytes < free / 2:
+                pool.hold(self.device)
         self._times = torch.from_numpy(frame_times(pool.n_frames)).to(self.device, torch.float32)
         self._optimiser = self._make_optimiser()
         # Mean distance error of each frame when it was last drawn, smoothed; below 0 if never.
@@ -194,6 +204,15 @@ class Trainer(Stepping[float, Report]):
         else:
             self.latents.add_(codes.mean(dim=0).to(self.device))
 
+    @torch.no_grad()
+    def _start_with_one_each(self) -> None:
+        """Let every sequence begin with an expert of its own, or share it with few."""
+        experts = self.decoder.spec.experts
+        codes = torch.eye(experts, self.decoder.spec.latent_dim, device=self.device)
+        self.latents.add_(EACH_CODE * codes[torch.arange(len(self.latents)) % experts])
+        assert self.decoder.mixing is not None
+        self.decoder.mixing.copy_(codes / EACH_CODE)
+
     def _agreed(self, seconds: float) -> float:
         return self.team.agree(seconds)
 
@@ -207,9 +226,7 @@ class Trainer(Stepping[float, Report]):
         if self.decoder.spec.experts:
             drawn.sort()  # frames of one cell take the same matrices
         share = slice(self.team.rank, None, self.team.size)
-        coords, sdf = (
-            torch.from_numpy(x[share]).to(self.device) for x in self.pool.draw(rng, drawn)
-        )
+        coords, sdf = (x[share].to(self.device) for x in self.pool.draw(rng, drawn))
         sequence, frame = (
             torch.from_numpy(x[share]).to(self.device) for x in np.divmod(drawn, self.pool.n_frames)
         )
@@ -328,6 +345,22 @@ class Trainer(Stepping[float, Report]):
     def _named(self) -> list[tuple[str, Tensor]]:
         field = [(f"field.{name}", p) for name, p in self.decoder.named_parameters()]
         return [*field, ("latents", self.latents), ("angles", self.angles)]
+
+
+def check_start(spec: FieldSpec, recipe: Recipe) -> None:
+    """Raise InputError where the field cannot begin as the recipe says."""
+    if recipe.experts_start == "mixed":
+        return
+    if not spec.experts:
+        raise InputError(
+            'recipe: experts_start is "one each", but the field has no experts; give a --field of '
+            "as many as there are sequences"
+        )
+    if spec.experts > spec.latent_dim:
+        raise InputError(
+            f'recipe: experts_start is "one each", but codes of {spec.latent_dim} numbers cannot '
+            f"tell {spec.experts} experts apart; give a --field with a latent_dim of that"
+        )
 
 
 def _digest(tensors: Mapping[str, NDArray[np.float32]]) -> str:

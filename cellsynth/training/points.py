@@ -8,7 +8,7 @@ centres are interpolated trilinearly, so anisotropic voxels cost no labels. A po
 is not an error.
 
 The pool is one memory-mapped file. A step touches a few kilobytes of it, so a data set larger
-than memory trains.
+than memory trains. A GPU that has room for it holds all of it, and draws there.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
+from torch import Tensor
 
 from cellsynth.errors import StorageError
 from cellsynth.geometry import Grid
@@ -81,9 +83,19 @@ class PointPool:
 
     def __init__(self, path: Path, recipe: Recipe, n_frames: int, truncation: float) -> None:
         self._points = np.load(path, mmap_mode="r")
+        self._held: Tensor | None = None
         self._recipe = recipe
         self.n_frames = n_frames
         self._scale = np.array([1, 1, 1, truncation], np.float32) / SCALE
+
+    def hold(self, device: torch.device) -> None:
+        """Keep all points on ``device``, from where steps then are drawn."""
+        self._held = torch.from_numpy(np.array(self._points)).to(device)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all points."""
+        return int(self._points.nbytes)
 
     @property
     def n_sequences(self) -> int:
@@ -104,10 +116,8 @@ class PointPool:
         """Frames of all sequences: sequence i has those from i · n_frames on."""
         return len(self._points)
 
-    def draw(
-        self, rng: np.random.Generator, which: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """One step's points.
+    def draw(self, rng: np.random.Generator, which: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """One step's points, on the device that holds them, or else the CPU.
 
         Args:
             rng: Where the numbers come from.
@@ -122,14 +132,25 @@ class PointPool:
         n_near = min(round(points * recipe.points_near), near)
         n_near = max(n_near, points + near - self._points.shape[1])  # of far ones so many at most
         n_far = points - n_near
-        drawn = np.empty((frames, points, 4), np.int16)
-        for row, i in zip(drawn, which, strict=True):
-            # Points lie in random order already: a run of them is a draw.
-            a = rng.integers(near - n_near + 1)
-            b = near + rng.integers(self._points.shape[1] - near - n_far + 1)
-            row[:n_near] = self._points[i, a : a + n_near]
-            row[n_near:] = self._points[i, b : b + n_far]
-        values = np.multiply(drawn, self._scale, dtype=np.float32)
+        # Points lie in random order already: a run of them is a draw.
+        choices = near - n_near + 1, self._points.shape[1] - near - n_far + 1
+        first = rng.integers(np.tile(choices, frames)).reshape(frames, 2)
+        first[:, 1] += near
+        if self._held is not None:
+            runs = [
+                a[:, None] + np.arange(n) for a, n in zip(first.T, (n_near, n_far), strict=True)
+            ]
+            at = which[:, None], np.concatenate(runs, axis=1)
+            rows, columns, scale = (
+                torch.from_numpy(x).to(self._held.device) for x in (*at, self._scale)
+            )
+            values = self._held[rows, columns] * scale
+        else:
+            drawn = np.empty((frames, points, 4), np.int16)
+            for row, i, (a, b) in zip(drawn, which, first, strict=True):
+                row[:n_near] = self._points[i, a : a + n_near]
+                row[n_near:] = self._points[i, b : b + n_far]
+            values = torch.from_numpy(np.multiply(drawn, self._scale, dtype=np.float32))
         return values[..., :3], values[..., 3]
 
 

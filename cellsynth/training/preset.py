@@ -36,7 +36,7 @@ from cellsynth.shapes.one_size import bring_to_one_size
 from cellsynth.training.bound import measure_bound
 from cellsynth.training.calibrating import calibrate_model, draw_preview
 from cellsynth.training.description import describe, observed_topology, summarise
-from cellsynth.training.loop import Report, Trainer
+from cellsynth.training.loop import Report, Trainer, check_start
 from cellsynth.training.options import TrainOptions
 from cellsynth.training.points import PointPool, build_pool
 from cellsynth.training.team import Team, joined
@@ -126,6 +126,7 @@ def train_preset(
 
     def prepare() -> None:
         _judge_names(options)
+        check_start(options.spec, options.recipe)
         check_free(out, overwrite=replaces)
         if work.exists() and overwrite:
             remove(work)

@@ -3,7 +3,8 @@
 A gradient G of a matrix is turned into the eigenbases of the running means of GGᵀ and GᵀG, where
 its entries are nearly independent; Adam runs there. The bases are refreshed every few steps by
 one step of orthogonal iteration. For matrices of 128 rows the whole step costs a few
-milliseconds, against a hundred for the gradient. Vectors take plain Adam steps.
+milliseconds, against a hundred for the gradient. Of a parameter with three dimensions every slice
+along the first is a matrix of its own. Vectors take plain Adam steps.
 
 Source: Vyas et al. 2024, "SOAP: Improving and Stabilizing Shampoo using Adam", algorithm 3.
 """
@@ -58,13 +59,13 @@ class Soap(torch.optim.Optimizer):
         beta1, beta2 = group["betas"]
         state = self.state[parameter]
         # A row or a column has nothing to rotate.
-        rotated = group["rotate"] and parameter.ndim == 2 and min(parameter.shape) > 1
+        rotated = group["rotate"] and parameter.ndim > 1 and min(parameter.shape[-2:]) > 1
         if not state:
             state["step"] = torch.zeros(())
             state["mean"] = torch.zeros_like(parameter)
             state["square"] = torch.zeros_like(parameter)
             if rotated:
-                state["left"], state["right"] = gradient @ gradient.T, gradient.T @ gradient
+                state["left"], state["right"] = gradient @ gradient.mT, gradient.mT @ gradient
                 state["left_basis"] = _eigenbasis(state["left"])
                 state["right_basis"] = _eigenbasis(state["right"])
         state["step"] += 1
@@ -73,15 +74,15 @@ class Soap(torch.optim.Optimizer):
         turned, mean = gradient, state["mean"]
         if rotated:
             left, right = state["left_basis"], state["right_basis"]
-            turned = left.T @ gradient @ right
-            mean = left.T @ mean @ right
+            turned = left.mT @ gradient @ right
+            mean = left.mT @ mean @ right
         state["square"].mul_(beta2).addcmul_(turned, turned, value=1 - beta2)
         root = (state["square"] / (1 - beta2**count)).sqrt_().add_(group["eps"])
         update = mean / (1 - beta1**count) / root
         if rotated:
-            update = left @ update @ right.T
-            state["left"].lerp_(gradient @ gradient.T, 1 - beta2)
-            state["right"].lerp_(gradient.T @ gradient, 1 - beta2)
+            update = left @ update @ right.mT
+            state["left"].lerp_(gradient @ gradient.mT, 1 - beta2)
+            state["right"].lerp_(gradient.mT @ gradient, 1 - beta2)
             if count % group["refresh"] == 0:
                 state["left_basis"] = _orthonormal(state["left"] @ left)
                 state["right_basis"] = _orthonormal(state["right"] @ right)
@@ -91,7 +92,7 @@ class Soap(torch.optim.Optimizer):
 def _eigenbasis(matrix: Tensor) -> Tensor:
     """Orthonormal eigenvectors as columns, the largest eigenvalue first."""
     basis: Tensor = torch.linalg.eigh(matrix.double())[1]
-    return basis.flip(1).to(matrix.dtype).contiguous()
+    return basis.flip(-1).to(matrix.dtype).contiguous()
 
 
 def _orthonormal(matrix: Tensor) -> Tensor:

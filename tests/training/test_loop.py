@@ -95,6 +95,21 @@ def test_the_rates_rise_then_fall(kind):
     assert all(b <= a for a, b in pairwise(factors[100:]))
 
 
+def test_every_sequence_may_begin_with_an_expert_of_its_own(spec, recipe, pool):
+    recipe = recipe.model_copy(update={"experts_start": "one each", "latent_init_sigma": 0.0})
+    trainer = make(spec.model_copy(update={"experts": 2}), recipe, pool)
+    assert trainer.decoder.mixing is not None
+    weights = (trainer.latents @ trainer.decoder.mixing.T).detach()
+    # The third of three shares the first's.
+    torch.testing.assert_close(weights, torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]))
+
+
+def test_without_experts_none_can_be_given_to_each(spec, recipe, pool):
+    recipe = recipe.model_copy(update={"experts_start": "one each"})
+    with pytest.raises(InputError, match='experts_start is "one each", but the field has no'):
+        make(spec, recipe, pool)
+
+
 def test_the_cosine_ends_at_nothing():
     recipe = Recipe(schedule="cosine", warmup_share=0.1)
     assert schedule(1.0, recipe) == pytest.approx(0, abs=1e-12)

@@ -7,6 +7,7 @@ import os
 
 import numpy as np
 import pytest
+import torch
 
 from cellsynth.errors import StorageError
 from cellsynth.shapes import build_store, cut_cells
@@ -167,7 +168,7 @@ def test_draws_have_their_share_of_near_points(sphere_store, recipe, tmp_path, s
     pool = build_pool(tmp_path / "points.npy", sphere_store, recipe, seed=0)
     for step in range(3):
         _, sdf = pool.draw(np.random.default_rng(step), np.arange(12))
-        near = (sdf <= 0.0631).sum(axis=1)
+        near = (sdf.numpy() <= 0.0631).sum(axis=1)
         # A far point may lie within a rounding of the limit.
         assert np.abs(near - round(64 * share)).max() <= (share == 0)
 
@@ -176,19 +177,28 @@ def test_a_draw_is_of_the_frames_it_is_asked_for(pool, sphere_store):
     which = np.array([5, 0, 11, 5])
     coords, sdf = pool.draw(np.random.default_rng(5), which)
     assert (coords.shape, sdf.shape) == ((4, 64, 3), (4, 64))
-    assert coords.dtype == sdf.dtype == np.float32
-    for i, xyz, d in zip(which, coords, sdf, strict=True):
+    assert coords.dtype == sdf.dtype == torch.float32
+    for i, xyz, d in zip(which, coords.numpy(), sdf.numpy(), strict=True):
         there = {row.tobytes() for row in pool._points[i]}
         drawn = np.concatenate([xyz, d[:, None] / sphere_store.truncation], axis=1) * SCALE
         assert {row.tobytes() for row in np.rint(drawn).astype(np.int16)} <= there
     # Asked twice for a frame, other points of it.
-    assert not np.array_equal(coords[0], coords[3])
+    assert not torch.equal(coords[0], coords[3])
 
 
 def test_draws_come_from_the_generator(pool):
     first, again = (pool.draw(np.random.default_rng([7, 3]), np.arange(12)) for _ in range(2))
     for a, b in zip(first, again, strict=True):
-        np.testing.assert_array_equal(a, b)
+        assert torch.equal(a, b)
+
+
+def test_points_that_are_held_are_drawn_alike(pool, pool_path, sphere_store, recipe):
+    held = PointPool(pool_path, recipe, sphere_store.n_frames, sphere_store.truncation)
+    held.hold(torch.device("cpu"))
+    which = np.array([5, 0, 11, 5])
+    from_disk, from_memory = (p.draw(np.random.default_rng(5), which) for p in (pool, held))
+    for a, b in zip(from_disk, from_memory, strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.8, 1.0])

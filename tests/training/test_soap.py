@@ -71,6 +71,22 @@ def test_a_single_row_or_column_is_not_turned(shape):
     assert set(optimiser.state[w]) == {"step", "mean", "square"}
 
 
+def test_slices_of_three_dimensions_are_matrices_of_their_own():
+    def descended(parameters):
+        optimiser = Soap(parameters, lr=0.02, refresh=3)
+        for _ in range(12):
+            optimiser.zero_grad()
+            slices = parameters if len(parameters) > 1 else parameters[0].unbind()
+            sum((i + 1) * quadratic(w) for i, w in enumerate(slices)).backward()
+            optimiser.step()
+        return [p.detach() for p in parameters]
+
+    apart = descended([torch.zeros(12, 8, requires_grad=True) for _ in range(3)])
+    (together,) = descended([torch.zeros(3, 12, 8, requires_grad=True)])
+    assert not torch.allclose(together[0], together[1])
+    torch.testing.assert_close(together, torch.stack(apart), rtol=1e-3, atol=1e-5)
+
+
 def test_parameters_without_gradient_stay():
     a, b = (torch.ones(3, 3, requires_grad=True) for _ in range(2))
     optimiser = Soap([a, b], lr=0.1)
