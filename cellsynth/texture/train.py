@@ -16,7 +16,7 @@ import torch
 
 from cellsynth.errors import InputError, InUseError, MissingError
 from cellsynth.formats.manifest import find_manifest, locked
-from cellsynth.formats.storage import remove
+from cellsynth.formats.storage import REPLACES, remove
 from cellsynth.presets.base import Origin
 from cellsynth.presets.bundle import Bundle, check_free, write_bundle
 from cellsynth.presets.card import write_card
@@ -158,7 +158,8 @@ def train_texture(
         out: Folder of the new preset.
         options: What to train.
         device: Torch device.
-        resume: Continue a training that was interrupted, given the same options.
+        resume: Continue a training that was interrupted, given the same options. It replaces the
+            preset at ``out`` if it was begun to.
         overwrite: Replace the preset, and the interrupted training, at ``out``.
         keep: Leave the working folder, with the picture sheet, in place.
         on_event: Told of progress.
@@ -176,8 +177,9 @@ def train_texture(
         "licence": options.licence or bundle.preset.licence,
     }
     judge(PresetNames, names, "options", error=InputError)
-    check_free(out, overwrite=overwrite)
     work = work_folder(out)
+    replaces = overwrite or (resume and (work / REPLACES).is_file())
+    check_free(out, overwrite=replaces)
     if work.exists() and not (resume or overwrite):
         raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
     before = _texture_to_train_on(bundle, options)
@@ -199,6 +201,8 @@ def train_texture(
         if overwrite:
             for path in work.iterdir():
                 remove(path)
+        if replaces and out.exists():
+            (work / REPLACES).touch()
         begun = (work / PAIRS / MANIFEST).is_file()
         try:
             store = build_store(
@@ -246,10 +250,9 @@ def train_texture(
             evaluation=evaluation,
             preview=bundle.preview(),
             texture={name: tensor.numpy() for name, tensor in state.items()},
-            overwrite=overwrite,
+            overwrite=replaces,
         )
-        if not keep:
-            remove(work)
+        remove(work / REPLACES if keep else work)
     return TrainTextureSummary(written, len(store.pairs))
 
 

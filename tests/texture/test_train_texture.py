@@ -132,6 +132,23 @@ def kept(out: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(work.rglob("*")) if p.is_file()}
 
 
+def test_one_that_replaces_a_preset_need_be_told_so_once(
+    data: Path, sphere_bundle: Bundle, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    train_texture(data, sphere_bundle, out, changed(name="older"))
+    with pytest.raises(KeyboardInterrupt):
+        train_texture(
+            data, sphere_bundle, out, OPTIONS, overwrite=True, on_event=stopped_at_the_first_step
+        )
+    assert read_bundle(out).preset.name == "older"
+    train_texture(data, sphere_bundle, out, OPTIONS, resume=True)
+    assert read_bundle(out).preset.name == sphere_bundle.preset.name
+    assert not work_folder(out).exists()
+    with pytest.raises(InUseError, match="out"):
+        train_texture(data, sphere_bundle, out, OPTIONS, resume=True)
+
+
 def test_bad_input_takes_nothing_from_an_interrupted_training(
     data: Path, sphere_bundle: Bundle, tmp_path: Path
 ) -> None:
