@@ -26,6 +26,7 @@ Judge = Callable[[Latent], Mapping[str, float] | None]
 
 DRAWS = 20
 WANTED = 0.95  # share of draws that keep the topology
+UNLIKE = 1e-3  # p at half the draws, below which the other half is not worth its time
 ALIKE = 0.1  # p of the Kolmogorov-Smirnov test from which descriptors count as distributed alike
 
 # The strategies in the order of how diverse their cells are, each with its widths: factors on the
@@ -94,8 +95,8 @@ def calibrate(
                 drawn.append(judge(draw_latent(rng, sampling, latents, turn)))
                 done += 1
                 tell()
-                if drawn.count(None) > 2 * (1 - WANTED) * DRAWS:
-                    break  # hopeless
+                if _hopeless(drawn, reference):
+                    break
             found = {"width": width, **_figures(drawn, reference)}
             if strategy in best and _quality(found) <= _quality(best[strategy][1]):
                 break  # narrower is no better
@@ -124,6 +125,17 @@ def _figures(
             a, b = [found[name] for found in reference], [found[name] for found in kept]
             p[name] = float(f"{stats.ks_2samp(a, b, method='exact').pvalue:.3g}")
     return {"kept_topology": round(len(kept) / len(drawn), 4), "draws": len(drawn), "p": p}
+
+
+def _hopeless(
+    drawn: list[Mapping[str, float] | None], reference: list[Mapping[str, float]]
+) -> bool:
+    """Whether more draws cannot make a width a good one."""
+    if drawn.count(None) > 2 * (1 - WANTED) * DRAWS:
+        return True
+    if len(drawn) != DRAWS // 2:
+        return False
+    return min(_figures(drawn, reference)["p"].values(), default=1.0) < UNLIKE
 
 
 def _good(found: Mapping[str, Any]) -> bool:

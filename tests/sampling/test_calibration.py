@@ -75,6 +75,19 @@ def test_draws_that_are_no_longer_alike_are_not_taken():
     assert min(found[sampling.strategy]["p"].values()) >= ALIKE
 
 
+def test_draws_that_are_nothing_alike_are_given_up_at_half():
+    shift = 10 * max(abs(float(code @ AXIS)) for code in LATENTS)
+    learned = {code.tobytes() for code in LATENTS}
+
+    def judge(code: np.ndarray) -> dict[str, float]:
+        return {"volume": float(code @ AXIS) + shift * (code.tobytes() not in learned)}
+
+    _, found = calibrate(LATENTS, judge, seed=0)
+    for name in WIDTHS:
+        assert found[name]["draws"] == DRAWS // 2
+        assert found[name]["p"]["volume"] < 1e-3
+
+
 def test_where_nothing_holds_the_widest_stays_and_the_share_is_told():
     sampling, found = calibrate(LATENTS, lambda _: None, seed=0)
     assert {found[name]["kept_topology"] for name in WIDTHS} == {0.0}
