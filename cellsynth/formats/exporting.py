@@ -16,7 +16,7 @@ from typing import Any, Literal
 from cellsynth.errors import InputError, InUseError
 from cellsynth.formats.export_source import Source
 from cellsynth.formats.making import Made, MakerFactory, MakeSequence, Record, cores, fill, made
-from cellsynth.formats.manifest import FORMAT, PART, find_manifest, locked, open_manifest
+from cellsynth.formats.manifest import FORMAT, PART, find_manifest, locked, open_manifest, origin_of
 from cellsynth.formats.storage import remove, storing
 
 __all__ = [
@@ -25,9 +25,6 @@ __all__ = [
     "Writer",
     "export_sources",
 ]
-
-# What an export says of the set that it is of, as that says it.
-CARRIED = ("preset", "options", "walk")
 
 Notify = Callable[["ExportEvent"], None]
 
@@ -95,10 +92,7 @@ def export_sources(
     fresh: dict[str, Any] = {
         "format": FORMAT,
         "version": 1,
-        "source": {
-            "name": of.name,
-            **{key: manifest[key] for key in CARRIED if key in manifest},
-        },
+        "source": {"name": of.name, **origin_of(manifest)},
         "export": said
         | {
             "shape": [[source.n_frames, *source.shape] for source in sources],

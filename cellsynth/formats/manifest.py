@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ __all__ = [
     "find_manifest",
     "locked",
     "open_manifest",
+    "origin_of",
     "remove_parts",
     "write_manifest",
 ]
@@ -31,6 +32,13 @@ __all__ = [
 MANIFEST = "dataset.json"
 FORMAT = "cellsynth-dataset"
 PART = ".part-"  # a sequence that is being made
+# What a set says of the one that it was made from, as that says it.
+_CARRIED = ("preset", "options", "walk")
+
+
+def origin_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """How the masks of a set came about, for the manifest of what is made from it."""
+    return {key: manifest[key] for key in _CARRIED if key in manifest}
 
 
 def open_manifest(

@@ -27,6 +27,7 @@ from cellsynth.formats.manifest import (
     find_manifest,
     locked,
     open_manifest,
+    origin_of,
     write_manifest,
 )
 from cellsynth.formats.storage import remove
@@ -279,14 +280,10 @@ def _begin_apart(
     overwrite: bool,
 ) -> tuple[dict[str, Any], dict[str, Record]]:
     """The manifest of a set of its own, and the part that lists whole sequences."""
-    of = find_manifest(source) or {}
     fresh: dict[str, Any] = {
         "format": FORMAT,
         "version": 1,
-        "source": {
-            "name": source.resolve().name,
-            **{key: of[key] for key in ("preset", "options") if key in of},
-        },
+        "source": {"name": source.resolve().name, **origin_of(find_manifest(source) or {})},
         "texture": said,
         "sequences": {},
     }

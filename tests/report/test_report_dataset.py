@@ -232,6 +232,9 @@ def test_the_commands_make_a_walk_again(sphere_bundle, tmp_path, monkeypatch):
     assert "2 on the way from learned code 3 to 1" in text
     export_dataset(Path("w"), Path("w-ome-zarr"), "ome-zarr")
     assert again(open_set(Path("w-ome-zarr"))) == [command]
+    looks = ["--engine", "optics", "--profile", "lsm510-63x1.4", "--mode", "mip"]
+    assert main(["texture", "w", *looks, "--no-report", "--quiet", "--workers", "1"]) == 0
+    assert again(open_set(Path("w-mip")))[0] == command
     # Exports of walks that were made before they said so.
     said = json.loads(Path("w-ome-zarr/dataset.json").read_text())
     del said["source"]["walk"]

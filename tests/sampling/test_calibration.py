@@ -49,7 +49,7 @@ def test_what_is_reported_is_what_is_kept():
 
 def test_draws_that_break_the_topology_make_it_narrower():
     """Only cells close to a learned one hold together."""
-    limit = 0.35 * SPREAD
+    limit = 0.45 * SPREAD
 
     def judge(code: np.ndarray) -> dict[str, float] | None:
         return plain(code) if nearest(code) < limit else None
@@ -73,6 +73,18 @@ def test_draws_that_are_no_longer_alike_are_not_taken():
     assert found["gaussian"]["p"]["bland"] < ALIKE
     assert sampling.strategy in {"kernel", "neighbourhood"}
     assert min(found[sampling.strategy]["p"].values()) >= ALIKE
+
+
+def test_cells_that_hold_only_very_near_their_codes_are_drawn_there():
+    limit = 0.07 * SPREAD
+
+    def judge(code: np.ndarray) -> dict[str, float] | None:
+        return plain(code) if nearest(code) < limit else None
+
+    sampling, found = calibrate(LATENTS, judge, seed=0)
+    assert sampling.strategy == "neighbourhood"
+    assert sampling.neighbourhood.sigma == pytest.approx(0.05 * SPREAD, rel=1e-3)
+    assert found["neighbourhood"]["kept_topology"] == 1
 
 
 def test_draws_that_are_nothing_alike_are_given_up_at_half():
