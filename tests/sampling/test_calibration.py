@@ -47,16 +47,16 @@ def test_what_is_reported_is_what_is_kept():
     assert all(found[name]["width"] in WIDTHS[name] for name in WIDTHS)
 
 
-def test_draws_that_break_the_topology_make_it_narrower():
-    """Only cells close to a learned one hold together."""
-    limit = 0.45 * SPREAD
+@pytest.mark.parametrize(("limit", "width"), [(0.45, 0.3), (0.07, 0.05)])
+def test_draws_that_break_the_topology_make_it_narrower(limit: float, width: float):
+    """Only cells closer than that to a learned one hold together."""
 
     def judge(code: np.ndarray) -> dict[str, float] | None:
-        return plain(code) if nearest(code) < limit else None
+        return plain(code) if nearest(code) < limit * SPREAD else None
 
     sampling, found = calibrate(LATENTS, judge, seed=0)
     assert sampling.strategy == "neighbourhood"
-    assert sampling.neighbourhood.sigma == pytest.approx(0.3 * SPREAD, rel=1e-3)
+    assert sampling.neighbourhood.sigma == pytest.approx(width * SPREAD, rel=1e-3)
     assert found["mixture"]["kept_topology"] < WANTED
     # Given up after a few draws.
     assert found["mixture"]["draws"] < DRAWS
@@ -73,18 +73,6 @@ def test_draws_that_are_no_longer_alike_are_not_taken():
     assert found["gaussian"]["p"]["bland"] < ALIKE
     assert sampling.strategy in {"kernel", "neighbourhood"}
     assert min(found[sampling.strategy]["p"].values()) >= ALIKE
-
-
-def test_cells_that_hold_only_very_near_their_codes_are_drawn_there():
-    limit = 0.07 * SPREAD
-
-    def judge(code: np.ndarray) -> dict[str, float] | None:
-        return plain(code) if nearest(code) < limit else None
-
-    sampling, found = calibrate(LATENTS, judge, seed=0)
-    assert sampling.strategy == "neighbourhood"
-    assert sampling.neighbourhood.sigma == pytest.approx(0.05 * SPREAD, rel=1e-3)
-    assert found["neighbourhood"]["kept_topology"] == 1
 
 
 def test_draws_that_are_nothing_alike_are_given_up_at_half():
