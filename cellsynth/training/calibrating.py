@@ -91,8 +91,8 @@ def with_judging_grid(
         found.append((judge.share_whole(on_judged), candidate, judge))
         if found[-1][0] >= WHOLE:
             break
-    # Of equally good grids the coarsest.
-    _, candidate, judge = max(found, key=lambda entry: entry[0])
+    # Of equally bad grids the finest: cells that come apart should not do so for want of voxels.
+    _, candidate, judge = max(reversed(found), key=lambda entry: entry[0])
     return candidate, judge
 
 
