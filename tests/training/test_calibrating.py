@@ -53,12 +53,13 @@ def test_the_grid_is_the_coarsest_that_shows_the_learned_cells_whole(dividing_bu
     assert judge.share_whole() == 1
 
 
-def test_where_no_grid_shows_them_whole_the_coarsest_stays(sphere_bundle):
+def test_where_no_grid_shows_them_whole_the_finest_stays(sphere_bundle, monkeypatch):
+    monkeypatch.setattr(calibrating, "GRIDS", (12, 16))
     model = CellModel.from_bundle(sphere_bundle)
     never = Topology(begin_cells=1, divisions=1, end_cells=2)
     preset = model.preset.model_copy(update={"topology": never})
     found, judge = with_judging_grid(replace(model, preset=preset))
-    assert found.preset.topology.judged_at == 12
+    assert found.preset.topology.judged_at == 16
     assert judge.share_whole() == 0
 
 
