@@ -26,7 +26,9 @@ Judge = Callable[[Latent], Mapping[str, float] | None]
 
 DRAWS = 20
 WANTED = 0.95  # share of draws that keep the topology
-UNLIKE = 1e-3  # p at half the draws, below which the other half is not worth its time
+# p from which descriptors are nothing alike: after half the draws, the other half is not worth its
+# time, and whole cells of another shape are no better than broken ones of the right one.
+UNLIKE = 1e-3
 ALIKE = 0.1  # p of the Kolmogorov-Smirnov test from which descriptors count as distributed alike
 
 # The strategies in the order of how diverse their cells are, each with its widths: factors on the
@@ -96,13 +98,12 @@ def calibrate(
                 drawn.append(judge(draw_latent(rng, sampling, latents, turn)))
                 done += 1
                 tell()
-                given_up = _hopeless(drawn, reference)
-                if given_up:
+                if _hopeless(drawn, reference):
                     break
             found = {"width": width, **_figures(drawn, reference)}
             if strategy not in best or _quality(found) > _quality(best[strategy][1]):
                 best[strategy] = sampling, found
-            elif not given_up:
+            elif _alike(found) and _alike(best[strategy][1]):
                 break  # narrower is no better
             if _good(found):
                 break
@@ -146,8 +147,14 @@ def _good(found: Mapping[str, Any]) -> bool:
     return found["kept_topology"] >= WANTED and min(found["p"].values(), default=1.0) >= ALIKE
 
 
-def _quality(found: Mapping[str, Any]) -> tuple[float, float]:
-    return min(found["kept_topology"], WANTED), min(found["p"].values(), default=0.0)
+def _alike(found: Mapping[str, Any]) -> bool:
+    """Whether it was not given up, and the cells are something like the learned ones."""
+    return found["draws"] == DRAWS and min(found["p"].values(), default=1.0) >= UNLIKE
+
+
+def _quality(found: Mapping[str, Any]) -> tuple[bool, float, float]:
+    p = min(found["p"].values(), default=0.0)
+    return _alike(found), min(found["kept_topology"], WANTED), p
 
 
 def _sampling(

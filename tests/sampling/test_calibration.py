@@ -75,6 +75,24 @@ def test_draws_that_are_no_longer_alike_are_not_taken():
     assert min(found[sampling.strategy]["p"].values()) >= ALIKE
 
 
+def test_cells_of_another_shape_are_no_better_for_being_whole():
+    """Far from a code all are whole and too large; near it some break, the others are right."""
+    shift = 10 * max(abs(float(code @ AXIS)) for code in LATENTS)
+    broken = iter(range(10**6))
+
+    def judge(code: np.ndarray) -> dict[str, float] | None:
+        if nearest(code) > 0.2 * SPREAD:
+            return {"volume": float(code @ AXIS) + shift}
+        near = nearest(code) > 0
+        return None if near and next(broken) % 10 == 0 else plain(code)
+
+    sampling, found = calibrate(LATENTS, judge, seed=0)
+    assert sampling.strategy == "neighbourhood"
+    assert found["neighbourhood"]["width"] == 0.1
+    assert found["neighbourhood"]["kept_topology"] == 0.9
+    assert found["mixture"]["kept_topology"] == 1
+
+
 def test_draws_that_are_nothing_alike_are_given_up_at_half():
     shift = 10 * max(abs(float(code @ AXIS)) for code in LATENTS)
     learned = {code.tobytes() for code in LATENTS}
