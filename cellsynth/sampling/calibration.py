@@ -26,7 +26,7 @@ Judge = Callable[[Latent], Mapping[str, float] | None]
 
 DRAWS = 20
 WANTED = 0.95  # share of draws that keep the topology
-# p from which descriptors are nothing alike: after half the draws, the other half is not worth its
+# p below which descriptors are nothing alike: after half the draws, the other half is not worth its
 # time, and whole cells of another shape are no better than broken ones of the right one.
 UNLIKE = 1e-3
 ALIKE = 0.1  # p of the Kolmogorov-Smirnov test from which descriptors count as distributed alike
