@@ -4,9 +4,11 @@
     Images never trained on, ``TEST`` (masks and images), against those that the preset's
     generator makes of the same masks, against a blurred mask with noise fitted to ``TRAIN``,
     against ``TRAIN`` itself, and one half of ``TEST`` against the other, the mean of several
-    halvings by sequence. Then, unless ``--brief``, coherence: correlation of texture between
-    successive frames in the cell's own coordinates, with the grain that moves with the cell and
-    with a new one in every frame. Then what a threshold on the smoothed image gives of the mask.
+    halvings by sequence (of one sequence by pieces of its field). Where ``TRAIN`` is ``TEST``, it
+    is the frames that ``--begin`` and ``--end`` leave. Then, unless ``--brief``, coherence:
+    correlation of texture between successive frames in the cell's own coordinates, with the grain
+    that moves with the cell and with a new one in every frame. Then what a threshold on the
+    smoothed image gives of the mask.
 
 ``python benchmarks/texture.py run SET [arguments of cellsynth texture]``
     Wall time and peak memory of ``cellsynth texture``; killed half way and resumed, the same bytes.
@@ -26,6 +28,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,7 @@ from cellsynth.formats.ctc import CTCSequence, read_ctc, write_ctc
 from cellsynth.formats.ctc_names import FOLDERS, frame_digits
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.formats.tiff_reading import read_labels
+from cellsynth.geometry import Triple
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.catalogue import find_preset
 from cellsynth.texture.conditions import CONDITIONS, conditions_2d
@@ -80,16 +84,23 @@ def image_path(sequence: CTCSequence, t: int) -> Path:
 
 
 def textured(
-    bundle: Bundle, sequence: CTCSequence, frames: range, *, seed: int, fresh: bool
+    bundle: Bundle,
+    sequence: CTCSequence,
+    size_um: Triple | None,
+    frames: range,
+    *,
+    seed: int,
+    fresh: bool,
 ) -> Frames:
     """The same masks seen by the real microscope and by the generator.
 
     Made are the images of ``frames``; of every one of them another with a new grain, if ``fresh``.
     """
     spec = bundle.preset.texture
-    if spec is None or sequence.voxel_size_um is None:
-        raise InputError("the preset has no texture, or the masks no voxel size")
-    size = sequence.voxel_size_um[-len(sequence.shape) :]
+    size_um = size_um or sequence.voxel_size_um
+    if spec is None or size_um is None:
+        raise InputError("the preset has no texture, or the masks no voxel size: --voxel-size")
+    size = size_um[-len(sequence.shape) :]
     engine = GanEngine(load_generator(bundle), spec)
     flat = spec.mode == "mip"
     movie = Movie(size, sequence.lineage or Lineage(()), seed, int(sequence.name), flat)
@@ -124,11 +135,13 @@ def slices(images: list[NDArray[Any]], labels: list[NDArray[Any]]) -> Iterator[T
         yield from (Textured(image[z], cells[z]) for z in shown[::4])
 
 
-def real_frames(root: Path, kind: str | None, every: int, flat: bool) -> list[Textured]:
+def real_frames(
+    root: Path, kind: str | None, every: int, flat: bool, without: range
+) -> list[Textured]:
     """Images of a set as they are, projected where the texture is of projections."""
     found: list[Textured] = []
     for sequence in read_ctc(root, kind):
-        for t in sorted(sequence.frame_paths)[::every]:
+        for t in [t for t in sorted(sequence.frame_paths) if t not in without][::every]:
             labels, image = sequence.frame(t), read_labels(image_path(sequence, t))
             if flat and labels.ndim == 3:
                 labels, image = project_labels(labels), project_image(image)
@@ -142,7 +155,7 @@ def closeness(real: list[list[Textured]], others: dict[str, list[Textured]], pat
     sample: TextureSample = sample_textures(every, patch=patch)
     apart = [
         distances(*(sample_textures(half, patch=patch) for half in halves))
-        for halves in halvings(real)
+        for halves in halvings(real, 3 * patch)
     ]
     between = {measure: float(np.mean([one[measure] for one in apart])) for measure in MEASURES}
     found = {
@@ -171,15 +184,14 @@ def closeness(real: list[list[Textured]], others: dict[str, list[Textured]], pat
     return good
 
 
-def halvings(real: list[list[Textured]]) -> list[list[list[Textured]]]:
-    """Two halves of the sequences, several times; of a single one the first and second half.
+def halvings(real: list[list[Textured]], side: int) -> list[list[list[Textured]]]:
+    """Two halves of the sequences, several times; of a single one, of its field.
 
     One halving is a single draw of the distance that it stands for, and is off by half as often
-    as not.
+    as not. The frames of one movie show the same cells: halved in time they would be too alike.
     """
     if len(real) == 1:
-        half = len(real[0]) // 2
-        return [[real[0][:half], real[0][half:]]]
+        real = list(zip(*(pieces(frame, side) for frame in real[0]), strict=True))
     rng = np.random.default_rng(SEED)
     found = []
     for _ in range(HALVINGS):
@@ -188,6 +200,13 @@ def halvings(real: list[list[Textured]]) -> list[list[list[Textured]]]:
         parts = order[:half], order[half : 2 * half]
         found.append([[one for i in part for one in real[i]] for part in parts])
     return found
+
+
+def pieces(frame: Textured, side: int) -> list[Textured]:
+    """The field in squares of about ``side`` pixels."""
+    cuts = [np.linspace(0, n, max(1, n // side) + 1).astype(int) for n in frame.image.shape]
+    boxes = product(*(list(map(slice, cut[:-1], cut[1:])) for cut in cuts))
+    return [Textured(frame.image[box], frame.labels[box]) for box in boxes]
 
 
 def look(given: argparse.Namespace) -> bool:
@@ -201,9 +220,20 @@ def look(given: argparse.Namespace) -> bool:
         last = given.end or sequence.n_frames
         every = given.every if given.brief else 1
         frames = range(given.begin, last, every)
-        movies.append(textured(bundle, sequence, frames, seed=given.seed, fresh=not given.brief))
+        movies.append(
+            textured(
+                bundle,
+                sequence,
+                given.voxel_size,
+                frames,
+                seed=given.seed,
+                fresh=not given.brief,
+            )
+        )
         print(f"sequence {sequence.name} textured", file=sys.stderr, flush=True)
-    train = real_frames(given.train or given.real, given.kind, given.every, flat)
+    same = given.train == given.real
+    left = range(given.begin, given.end or sys.maxsize) if same else range(0)
+    train = real_frames(given.train or given.real, given.kind, given.every, flat, left)
     baseline = fit_mask_baseline(train[:: -(-len(train) // 64)])
     rng = np.random.default_rng(SEED)
     n = 1 if given.brief else given.every
@@ -368,6 +398,9 @@ def main() -> int:
     verb.add_argument("--real", type=Path, required=True, help="masks and images to compare with")
     verb.add_argument("--train", type=Path, help="what the baseline is fitted to; --real")
     verb.add_argument("--kind", choices=("TRA", "SEG", "ST"), default="TRA")
+    verb.add_argument(
+        "--voxel-size", type=float, nargs=3, metavar="UM", help="instead of the set's"
+    )
     verb.add_argument("--begin", type=int, default=0, help="first frame compared")
     verb.add_argument("--end", type=int, help="frame after the last one compared")
     verb.add_argument("--every", type=int, default=1, help="frames from one compared to the next")

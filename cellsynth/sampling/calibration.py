@@ -25,7 +25,11 @@ Judge = Callable[[Latent], Mapping[str, float] | None]
 """Descriptors of a code's cell, each a mean over its frames; None where it breaks the topology."""
 
 DRAWS = 20
-WANTED = 0.95  # share of draws that keep the topology
+# Share of draws that keep the topology, of the share of learned cells that do: a field that breaks
+# some of the cells it learned draws no better ones beside them. One that breaks more than half of
+# them is excused for half.
+WANTED = 0.95
+EXCUSED = 0.5
 # p below which descriptors are nothing alike: after half the draws, the other half is not worth its
 # time, and whole cells of another shape are no better than broken ones of the right one.
 UNLIKE = 1e-3
@@ -81,6 +85,7 @@ def calibrate(
         done += 1
         tell()
     reference = [found for found in learned if found is not None]
+    wanted = WANTED * max(EXCUSED, len(reference) / len(learned))
     members = group_codes(latents, seed=seed)
     # Codes that are all zero have no spread, and a width is above 0.
     spread = max(code_spread(latents), 1e-6)
@@ -98,18 +103,20 @@ def calibrate(
                 drawn.append(judge(draw_latent(rng, sampling, latents, turn)))
                 done += 1
                 tell()
-                if _hopeless(drawn, reference):
+                if _hopeless(drawn, reference, wanted):
                     break
             found = {"width": width, **_figures(drawn, reference)}
-            if strategy not in best or _quality(found) > _quality(best[strategy][1]):
+            if strategy not in best or _quality(found, wanted) > _quality(
+                best[strategy][1], wanted
+            ):
                 best[strategy] = sampling, found
             elif _alike(found) and _alike(best[strategy][1]):
                 break  # narrower is no better
-            if _good(found):
+            if _good(found, wanted):
                 break
         done = base + len(widths) * DRAWS
-    good = [name for name in best if _good(best[name][1])]
-    chosen = good[0] if good else max(best, key=lambda name: _quality(best[name][1]))
+    good = [name for name in best if _good(best[name][1], wanted)]
+    chosen = good[0] if good else max(best, key=lambda name: _quality(best[name][1], wanted))
     settled = {name: found["width"] for name, (_, found) in best.items()}
     figures: dict[str, Any] = {name: found for name, (_, found) in best.items()}
     figures["learned"] = {"kept_topology": round(len(reference) / len(latents), 4)}
@@ -132,19 +139,19 @@ def _figures(
 
 
 def _hopeless(
-    drawn: list[Mapping[str, float] | None], reference: list[Mapping[str, float]]
+    drawn: list[Mapping[str, float] | None], reference: list[Mapping[str, float]], wanted: float
 ) -> bool:
     """Whether more draws cannot make a width a good one."""
-    if drawn.count(None) > 2 * (1 - WANTED) * DRAWS:
+    if drawn.count(None) > 2 * (1 - wanted) * DRAWS:
         return True
     if len(drawn) != DRAWS // 2:
         return False
     return min(_figures(drawn, reference)["p"].values(), default=1.0) < UNLIKE
 
 
-def _good(found: Mapping[str, Any]) -> bool:
+def _good(found: Mapping[str, Any], wanted: float) -> bool:
     # Where there was nothing to compare with, topology alone decides.
-    return found["kept_topology"] >= WANTED and min(found["p"].values(), default=1.0) >= ALIKE
+    return found["kept_topology"] >= wanted and min(found["p"].values(), default=1.0) >= ALIKE
 
 
 def _alike(found: Mapping[str, Any]) -> bool:
@@ -152,9 +159,9 @@ def _alike(found: Mapping[str, Any]) -> bool:
     return found["draws"] == DRAWS and min(found["p"].values(), default=1.0) >= UNLIKE
 
 
-def _quality(found: Mapping[str, Any]) -> tuple[bool, float, float]:
+def _quality(found: Mapping[str, Any], wanted: float) -> tuple[bool, float, float]:
     p = min(found["p"].values(), default=0.0)
-    return _alike(found), min(found["kept_topology"], WANTED), p
+    return _alike(found), min(found["kept_topology"], wanted), p
 
 
 def _sampling(

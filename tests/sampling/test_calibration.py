@@ -93,6 +93,21 @@ def test_cells_of_another_shape_are_no_better_for_being_whole():
     assert found["mixture"]["kept_topology"] == 1
 
 
+def test_drawn_cells_need_not_be_whole_more_often_than_the_learned_ones():
+    """Every fifth learned cell breaks, and so does whatever is drawn near it."""
+
+    def judge(code: np.ndarray) -> dict[str, float] | None:
+        distance = ((LATENTS - code) ** 2).sum(axis=1)
+        near = nearest(code) < 0.07 * SPREAD
+        return plain(code) if near and distance.argmin() % 5 else None
+
+    sampling, found = calibrate(LATENTS, judge, seed=0)
+    assert sampling.strategy == "neighbourhood"
+    assert found["neighbourhood"]["width"] == 0.05
+    assert found["neighbourhood"]["draws"] == DRAWS
+    assert 0.7 < found["neighbourhood"]["kept_topology"] < WANTED
+
+
 def test_draws_that_are_nothing_alike_are_given_up_at_half():
     shift = 10 * max(abs(float(code @ AXIS)) for code in LATENTS)
     learned = {code.tobytes() for code in LATENTS}
