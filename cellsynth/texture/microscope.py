@@ -24,6 +24,7 @@ from cellsynth.texture.fluorophores import fluorophore_density
 from cellsynth.texture.haze import Haze, even_haze, grain_haze
 from cellsynth.texture.poses import CellPose
 from cellsynth.texture.profiles import Background, OpticsProfile
+from cellsynth.texture.projection import planes_apart
 from cellsynth.texture.psf import psf_kernel
 
 __all__ = ["Light", "Microscope", "Moment", "convolve"]
@@ -114,7 +115,7 @@ class Microscope:
             ``(y, x)`` uint8 or uint16.
         """
         light = self.light(labels, poses, voxel_size_um, **moment)
-        every = max(1, round(self.profile.optics.z_step_um / voxel_size_um[0]))
+        every = planes_apart(self.profile.optics.z_step_um, voxel_size_um[0])
         # The same planes whatever part of the frame is given; of a thin part, its first.
         planes = range(-light.first_plane % every, len(labels), every) or range(1)
         counts = np.zeros(labels.shape[1:], count_dtype(self.profile.camera))

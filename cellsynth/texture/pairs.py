@@ -26,7 +26,7 @@ from cellsynth.texture.appearance import Described, Pictured, describe
 from cellsynth.texture.conditioner import Conditioner, FrameConditions
 from cellsynth.texture.conditions import CONDITIONS, SAME_SIZE, stack_slices
 from cellsynth.texture.intensities import Histogram
-from cellsynth.texture.projection import project_image, project_labels
+from cellsynth.texture.projection import planes_apart, project_image, project_labels
 
 __all__ = ["ConditionSettings", "Crop", "PairSource", "PairStore", "build_store", "open_pairs"]
 
@@ -68,6 +68,7 @@ class PairSource:
         images: Each sequence's image files by frame, those that have a mask.
         voxel_size_um: ``(z, y, x)``, or ``(y, x)`` for flat frames.
         dtype: Type of the images.
+        every: Of a stack that is projected, every so-manieth plane of the image.
     """
 
     root: Path
@@ -76,6 +77,7 @@ class PairSource:
     images: tuple[dict[int, Path], ...]
     voxel_size_um: tuple[float, ...]
     dtype: np.dtype[Any]
+    every: int = 1
 
     @property
     def n_frames(self) -> int:
@@ -119,6 +121,7 @@ def open_pairs(
     kind: Kind | None = None,
     n_frames: int | None = None,
     voxel_size_um: tuple[float, float, float] | None = None,
+    z_step_um: float | None = None,
 ) -> PairSource:
     """Find images and masks; every header is read, so that bad data is refused before work begins.
 
@@ -128,6 +131,7 @@ def open_pairs(
         kind: Masks to use; by default those of TRA, else SEG, else ST.
         n_frames: Only the first so many frames of each sequence.
         voxel_size_um: ``(z, y, x)``, instead of what the files say; of flat frames y and x count.
+        z_step_um: How far apart the planes of an image are that is projected; by default all are.
 
     Raises:
         MissingError: No masks, no images, or a frame that lacks one of the two.
@@ -153,6 +157,7 @@ def open_pairs(
     if flat and mode == "3d":
         raise InputError(f"{root}: images are flat, of shape {masks[0].shape}; --mode 3d needs z")
     size = voxel_size_um or _one_size(root, masks, images)
+    projected = not flat and mode != "3d"
     return PairSource(
         root=root,
         mode=mode or "mip",
@@ -160,6 +165,7 @@ def open_pairs(
         images=images,
         voxel_size_um=tuple(size[1:] if flat else size),
         dtype=dtype,
+        every=planes_apart(z_step_um, size[0]) if projected and z_step_um else 1,
     )
 
 
@@ -370,6 +376,7 @@ def build_store(
         "voxel_size_um": list(source.voxel_size_um),
         "images": [[p.name, list(i)] for p, i in zip(source.masks, source.images, strict=True)],
         "kinds": [masks.kind for masks in source.masks],
+        "every": source.every,
         **asdict(settings),
         "measured": list(settings.measured),
     }
@@ -466,7 +473,7 @@ def _pictured(
     """A frame as the generator sees it."""
     image = read_labels(path)
     if source.mode == "mip" and labels.ndim == 3:
-        labels, image = project_labels(labels), project_image(image)
+        labels, image = project_labels(labels), project_image(image[:: source.every])
     return Pictured(masks.name, t, masks.lineage, labels, image)
 
 

@@ -17,6 +17,11 @@ __all__ = ["project_image", "project_labels", "project_values"]
 KEPT_SHARE = 0.1
 
 
+def planes_apart(z_step_um: float, voxel_um: float) -> int:
+    """Every how-manieth plane of voxels a microscope sees whose planes are ``z_step_um`` apart."""
+    return max(1, round(z_step_um / voxel_um))
+
+
 def project_image(image: NDArray[Any]) -> NDArray[Any]:
     """The largest value on each ray along z: ``(z, y, x)`` to ``(y, x)``.
 

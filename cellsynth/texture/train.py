@@ -190,6 +190,7 @@ def train_texture(
         kind=options.kind,
         n_frames=options.n_frames,
         voxel_size_um=options.voxel_size_um,
+        z_step_um=_simulated(data).get("profile", {}).get("optics", {}).get("z_step_um"),
     )
     settings, judged_grain = _settings(source, options, before)
     recipe = options.recipe.model_copy(
@@ -285,6 +286,12 @@ def _measured(spec: TextureSpec) -> tuple[Condition, ...]:
     return tuple(name for name in MEASURED if name in spec.conditions)
 
 
+def _simulated(data: Path) -> dict[str, Any]:
+    """What the manifest says of the images, if a simulated microscope made them."""
+    texture: dict[str, Any] = (find_manifest(data) or {}).get("texture") or {}
+    return texture if texture.get("engine") == "optics" else {}
+
+
 def _settings(
     source: PairSource, options: TextureTrainOptions, before: TextureSpec | None
 ) -> tuple[ConditionSettings, bool]:
@@ -292,9 +299,8 @@ def _settings(
 
     Flat masks do not tell how a cell turns, so that their grain is another one than the images'.
     """
-    manifest = (find_manifest(source.root) or {}).get("texture") or {}
-    simulated = manifest.get("engine") == "optics"
-    fluorophore: dict[str, Any] = manifest["profile"]["fluorophore"] if simulated else {}
+    images = _simulated(source.root)
+    fluorophore = images.get("profile", {}).get("fluorophore", {})
     grain_um = options.grain_um or fluorophore.get("grain_um") or (before and before.grain_um)
     octaves = options.grain_octaves or fluorophore.get("grain_octaves")
     octaves = octaves or (before.grain_octaves if before else GRAIN_OCTAVES)
@@ -308,7 +314,7 @@ def _settings(
         reach_um=float(f"{reach_um:.4g}"),
         grain_um=float(f"{grain_um:.4g}"),
         grain_octaves=octaves,
-        seed=int(manifest.get("seed", options.seed)) if taught else options.seed,
+        seed=int(images.get("seed", options.seed)) if taught else options.seed,
         measured=_measured(before) if before else () if options.plain else MEASURED,
         required=before is not None,
     )

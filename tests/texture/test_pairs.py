@@ -69,7 +69,14 @@ def test_3d_frames_as_projections_and_as_slices(tmp_path: Path) -> None:
     assert [pair.z for pair in store.pairs] == [-1, -1]
     assert flat.depth_um == 2.0
     image = np.load(tmp_path / "flat" / "000000-image.npy")
-    np.testing.assert_array_equal(image, tifffile.imread(root / "01" / "t000.tif").max(axis=0))
+    stack = tifffile.imread(root / "01" / "t000.tif")
+    np.testing.assert_array_equal(image, stack.max(axis=0))
+    # Voxels are 2 µm high: of planes 4 µm apart, every second one.
+    sparse = open_pairs(root, voxel_size_um=VOXEL, z_step_um=4.0)
+    build_store(tmp_path / "sparse", sparse, SETTINGS)
+    image = np.load(tmp_path / "sparse" / "000000-image.npy")
+    np.testing.assert_array_equal(image, stack[::2].max(axis=0))
+    assert (image != stack.max(axis=0)).any()
     slices = build_store(
         tmp_path / "slices", open_pairs(root, mode="3d", voxel_size_um=VOXEL), SETTINGS
     )
