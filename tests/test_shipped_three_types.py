@@ -1,4 +1,4 @@
-"""The claim of ``presets/three-types``: one field for three cell types, told apart by their codes."""
+"""The claim of ``presets/three-types``: codes of one field tell three cell types apart."""
 
 from __future__ import annotations
 
