@@ -204,7 +204,7 @@ def halvings(real: list[list[Textured]], side: int) -> list[list[list[Textured]]
 
 def pieces(frame: Textured, side: int) -> list[Textured]:
     """The field in squares of about ``side`` pixels."""
-    cuts = [np.linspace(0, n, max(1, n // side) + 1).astype(int) for n in frame.image.shape]
+    cuts = [np.linspace(0, n, max(2, n // side) + 1).astype(int) for n in frame.image.shape]
     boxes = product(*(list(map(slice, cut[:-1], cut[1:])) for cut in cuts))
     return [Textured(frame.image[box], frame.labels[box]) for box in boxes]
 
@@ -231,9 +231,13 @@ def look(given: argparse.Namespace) -> bool:
             )
         )
         print(f"sequence {sequence.name} textured", file=sys.stderr, flush=True)
-    same = given.train == given.real
-    left = range(given.begin, given.end or sys.maxsize) if same else range(0)
-    train = real_frames(given.train or given.real, given.kind, given.every, flat, left)
+    source = given.train or given.real
+    # What is compared fits no baseline, where the set has other frames.
+    others_left = source == given.real and (given.begin or given.end)
+    left = range(given.begin, given.end or sys.maxsize) if others_left else range(0)
+    train = real_frames(source, given.kind, given.every, flat, left)
+    if not train:
+        raise InputError(f"{source}: no frame is left to fit the baseline to")
     baseline = fit_mask_baseline(train[:: -(-len(train) // 64)])
     rng = np.random.default_rng(SEED)
     n = 1 if given.brief else given.every

@@ -109,10 +109,12 @@ def _drawn(preset: Preset, evaluation: Mapping[str, Any]) -> list[str]:
     if not rows:
         return []
     grid = preset.topology.judged_at
+    learned = sampling.get("learned", {}).get("kept_topology")
+    whole = "" if learned is None else f" Of the learned cells {learned:.0%} keep the topology."
     return [
         "## New cells",
         f"Each strategy was calibrated by drawing cells on a grid of {grid}³ and comparing them "
-        "with the learned ones. The strategy used unless told otherwise is bold.",
+        f"with the learned ones.{whole} The strategy used unless told otherwise is bold.",
         _table(("strategy", "width", "keep the topology", "alike (p of Kolmogorov-Smirnov)"), rows),
     ]
 

@@ -25,6 +25,7 @@ Judge = Callable[[Latent], Mapping[str, float] | None]
 """Descriptors of a code's cell, each a mean over its frames; None where it breaks the topology."""
 
 DRAWS = 20
+FEWEST_KEPT = DRAWS // 4  # fewer whole cells say nothing about a distribution
 # Share of draws that keep the topology, of the share of learned cells that do: a field that breaks
 # some of the cells it learned draws no better ones beside them. One that breaks more than half of
 # them is excused for half.
@@ -130,8 +131,7 @@ def _figures(
 
     kept = [found for found in drawn if found is not None]
     p = {}
-    # Fewer than a handful say nothing about a distribution.
-    if min(len(kept), len(reference)) >= DRAWS // 4:
+    if min(len(kept), len(reference)) >= FEWEST_KEPT:
         for name in reference[0]:
             a, b = [found[name] for found in reference], [found[name] for found in kept]
             p[name] = float(f"{stats.ks_2samp(a, b, method='exact').pvalue:.3g}")
@@ -156,7 +156,8 @@ def _good(found: Mapping[str, Any], wanted: float) -> bool:
 
 def _alike(found: Mapping[str, Any]) -> bool:
     """Whether it was not given up, and the cells are something like the learned ones."""
-    return found["draws"] == DRAWS and min(found["p"].values(), default=1.0) >= UNLIKE
+    enough = found["draws"] == DRAWS and found["kept_topology"] * DRAWS >= FEWEST_KEPT
+    return enough and min(found["p"].values(), default=1.0) >= UNLIKE
 
 
 def _quality(found: Mapping[str, Any], wanted: float) -> tuple[bool, float, float]:

@@ -376,7 +376,7 @@ def build_store(
         "voxel_size_um": list(source.voxel_size_um),
         "images": [[p.name, list(i)] for p, i in zip(source.masks, source.images, strict=True)],
         "kinds": [masks.kind for masks in source.masks],
-        "every": source.every,
+        "planes apart": source.every,
         **asdict(settings),
         "measured": list(settings.measured),
     }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from cellsynth.errors import ShapeError
 from cellsynth.shapes.cell_mask import label_boxes
 
-__all__ = ["project_image", "project_labels", "project_values"]
+__all__ = ["planes_apart", "project_image", "project_labels", "project_values"]
 
 # Share of its own rays that a cell keeps however much of it lies behind others.
 KEPT_SHARE = 0.1

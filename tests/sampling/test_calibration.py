@@ -108,6 +108,20 @@ def test_drawn_cells_need_not_be_whole_more_often_than_the_learned_ones():
     assert 0.7 < found["neighbourhood"]["kept_topology"] < WANTED
 
 
+def test_a_width_at_which_next_to_none_is_whole_is_not_taken_for_alike():
+    """Every second learned cell breaks; what is drawn near them does so unless it is very near."""
+
+    def judge(code: np.ndarray) -> dict[str, float] | None:
+        distance = ((LATENTS - code) ** 2).sum(axis=1)
+        near = nearest(code) < 0.07 * SPREAD
+        return plain(code) if near and distance.argmin() % 2 else None
+
+    sampling, found = calibrate(LATENTS, judge, seed=0)
+    assert sampling.strategy == "neighbourhood"
+    assert found["neighbourhood"]["width"] == 0.05
+    assert found["neighbourhood"]["p"]
+
+
 def test_draws_that_are_nothing_alike_are_given_up_at_half():
     shift = 10 * max(abs(float(code @ AXIS)) for code in LATENTS)
     learned = {code.tobytes() for code in LATENTS}
