@@ -1,4 +1,4 @@
-"""A training sequence of a shipped preset, made again and compared with what the preset gives."""
+"""What a shipped preset gives: of a training sequence made again, and of a textured cell."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 from cellsynth.evaluation.overlap import Fit, training_dice
 from cellsynth.field.model import CellModel
 from cellsynth.formats.ctc import write_ctc
+from cellsynth.formats.lineage import Lineage, Tracklet
+from cellsynth.formats.tiff_reading import read_labels
+from cellsynth.geometry import Grid, Index
 from cellsynth.presets.bundle import Bundle
+from cellsynth.rendering.occupancy import occupancy
 from cellsynth.shapes import build_store, cut_cells, open_masks
 from cellsynth.shapes.phantoms import render_family
 from cellsynth.shapes.phantoms.phantom import Phantom
+from cellsynth.texture.dataset import TextureOptions, texture_dataset
 
 N_FRAMES = 30
 
@@ -49,3 +54,26 @@ def dice_made_again(
     one = slice(sequence, sequence + 1)
     fit = Fit(model.decoder, model.latents[one], model.rotations[one], bundle.preset.bound)
     return training_dice(fit, store, where=[(0, t) for t in frames])
+
+
+def textured_cell(
+    bundle: Bundle, folder: Path, *, voxels: Index
+) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """The first learned cell in its first frame, projected: the texture's image, and the mask."""
+    model = CellModel.from_bundle(bundle)
+    scale, grid = bundle.preset.scale, Grid.over_omega(voxels)
+    field = model.at(model.latents[0], -1.0, model.rotations[0])
+    inside = occupancy(field, grid, bound=bundle.preset.bound).to_dense()
+    write_ctc(
+        folder / "set",
+        "01",
+        [inside.astype(np.uint16)],
+        Lineage((Tracklet(1, 0, 0),)),
+        voxel_size_um=grid.voxel_size_um(scale.half_extent_um),
+        frame_interval_s=scale.frame_interval_s,
+    )
+    out = texture_dataset(folder / "set", TextureOptions(), bundle=bundle).out
+    return (
+        read_labels(out / "01" / "t000.tif"),
+        read_labels(out / "01_GT" / "TRA" / "man_track000.tif"),
+    )

@@ -6,18 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shipped import dice_made_again
+from shipped import dice_made_again, textured_cell
 
 from cellsynth.evaluation.coherence import mask_agreement
-from cellsynth.field.model import CellModel
-from cellsynth.formats.ctc import write_ctc
-from cellsynth.formats.lineage import Lineage, Tracklet
-from cellsynth.formats.tiff_reading import read_labels
-from cellsynth.geometry import Grid
 from cellsynth.presets.bundle import read_bundle
-from cellsynth.rendering.occupancy import occupancy
 from cellsynth.shapes.phantoms import phantom_families
-from cellsynth.texture.dataset import TextureOptions, texture_dataset
 
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT.parent / "shared" / "data" / "celegans_lineage" / "nuclei_AB.csv"
@@ -57,24 +50,7 @@ def test_what_the_card_says_is_what_was_measured() -> None:
 
 def test_its_texture_shows_where_the_nucleus_is(tmp_path: Path) -> None:
     bundle = read_bundle(ROOT / "presets" / "celegans")
-    model = CellModel.from_bundle(bundle)
-    scale, pixel_um = bundle.preset.scale, 0.09
-    side = round(2 * scale.half_extent_um / pixel_um)
-    grid = Grid.over_omega((side // 3, side, side))
-    inside = occupancy(
-        model.at(model.latents[0], -1.0, model.rotations[0]), grid, bound=bundle.preset.bound
-    ).to_dense()
-    write_ctc(
-        tmp_path / "set",
-        "01",
-        [inside.astype(np.uint16)],
-        Lineage((Tracklet(1, 0, 0),)),
-        voxel_size_um=grid.voxel_size_um(scale.half_extent_um),
-        frame_interval_s=scale.frame_interval_s,
-    )
-    made = texture_dataset(tmp_path / "set", TextureOptions(), bundle=bundle)
-    image = read_labels(made.out / "01" / "t000.tif")
-    mask = read_labels(made.out / "01_GT" / "TRA" / "man_track000.tif")
+    image, mask = textured_cell(bundle, tmp_path, voxels=(39, 117, 117))
     assert image.dtype == np.uint8
     assert mask_agreement(image, mask) > 0.85
     # Background is noise, not a constant; the card says what was measured.
