@@ -13,7 +13,7 @@ from cellsynth.field.model import CellModel
 from cellsynth.formats.ctc import write_ctc
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.formats.tiff_reading import read_labels
-from cellsynth.geometry import Grid, Index
+from cellsynth.geometry import Grid
 from cellsynth.presets.bundle import Bundle
 from cellsynth.rendering.occupancy import occupancy
 from cellsynth.shapes import build_store, cut_cells, open_masks
@@ -57,11 +57,13 @@ def dice_made_again(
 
 
 def textured_cell(
-    bundle: Bundle, folder: Path, *, voxels: Index
+    bundle: Bundle, folder: Path, *, pixel_um: float
 ) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
     """The first learned cell in its first frame, projected: the texture's image, and the mask."""
     model = CellModel.from_bundle(bundle)
-    scale, grid = bundle.preset.scale, Grid.over_omega(voxels)
+    scale = bundle.preset.scale
+    side = round(2 * scale.half_extent_um / pixel_um)
+    grid = Grid.over_omega((side // 3, side, side))
     field = model.at(model.latents[0], -1.0, model.rotations[0])
     inside = occupancy(field, grid, bound=bundle.preset.bound).to_dense()
     write_ctc(

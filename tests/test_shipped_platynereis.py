@@ -44,7 +44,7 @@ def test_what_the_card_says_is_what_was_measured() -> None:
 
 def test_its_texture_shows_where_the_cell_is(tmp_path: Path) -> None:
     bundle = read_bundle(ROOT / "presets" / "platynereis")
-    image, mask = textured_cell(bundle, tmp_path, voxels=(59, 147, 147))
+    image, mask = textured_cell(bundle, tmp_path, pixel_um=0.406)
     assert image.dtype == np.uint16
     assert mask_agreement(image, mask) > 0.9
     assert image[mask == 0].std() > 1

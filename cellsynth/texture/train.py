@@ -7,7 +7,7 @@ so that it can be resumed, and goes when the preset is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -184,15 +184,16 @@ def train_texture(
         raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
     before = _texture_to_train_on(bundle, options)
     perceptual = Perceptual(options.perceptual) if options.perceptual else None
+    images = _simulated(data)
     source = open_pairs(
         data,
         mode=options.mode or (before.mode if before else None),
         kind=options.kind,
         n_frames=options.n_frames,
         voxel_size_um=options.voxel_size_um,
-        z_step_um=_simulated(data).get("profile", {}).get("optics", {}).get("z_step_um"),
+        z_step_um=images.get("profile", {}).get("optics", {}).get("z_step_um"),
     )
-    settings, judged_grain = _settings(source, options, before)
+    settings, judged_grain = _settings(source, options, before, images)
     recipe = options.recipe.model_copy(
         update={"judged_grain": options.recipe.judged_grain or judged_grain}
     )
@@ -293,13 +294,15 @@ def _simulated(data: Path) -> dict[str, Any]:
 
 
 def _settings(
-    source: PairSource, options: TextureTrainOptions, before: TextureSpec | None
+    source: PairSource,
+    options: TextureTrainOptions,
+    before: TextureSpec | None,
+    images: Mapping[str, Any],
 ) -> tuple[ConditionSettings, bool]:
     """How conditions are made, and whether the images were made with the very same grain.
 
     Flat masks do not tell how a cell turns, so that their grain is another one than the images'.
     """
-    images = _simulated(source.root)
     fluorophore = images.get("profile", {}).get("fluorophore", {})
     grain_um = options.grain_um or fluorophore.get("grain_um") or (before and before.grain_um)
     octaves = options.grain_octaves or fluorophore.get("grain_octaves")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +26,17 @@ def plain(code: np.ndarray) -> dict[str, float]:
 def nearest(code: np.ndarray) -> float:
     """Root mean square distance from the nearest learned code."""
     return float(np.sqrt(((LATENTS - code) ** 2).mean(axis=1).min()))
+
+
+def breaking_each(n: int) -> Callable[[np.ndarray], dict[str, float] | None]:
+    """Whole are only cells very near a learned one, and not near every ``n``-th."""
+
+    def judge(code: np.ndarray) -> dict[str, float] | None:
+        distance = ((LATENTS - code) ** 2).sum(axis=1)
+        near = nearest(code) < 0.07 * SPREAD
+        return plain(code) if near and distance.argmin() % n else None
+
+    return judge
 
 
 def test_the_widest_most_diverse_draw_is_taken_where_all_cells_are_alike():
@@ -95,13 +107,7 @@ def test_cells_of_another_shape_are_no_better_for_being_whole():
 
 def test_drawn_cells_need_not_be_whole_more_often_than_the_learned_ones():
     """Every fifth learned cell breaks, and so does whatever is drawn near it."""
-
-    def judge(code: np.ndarray) -> dict[str, float] | None:
-        distance = ((LATENTS - code) ** 2).sum(axis=1)
-        near = nearest(code) < 0.07 * SPREAD
-        return plain(code) if near and distance.argmin() % 5 else None
-
-    sampling, found = calibrate(LATENTS, judge, seed=0)
+    sampling, found = calibrate(LATENTS, breaking_each(5), seed=0)
     assert sampling.strategy == "neighbourhood"
     assert found["neighbourhood"]["width"] == 0.05
     assert found["neighbourhood"]["draws"] == DRAWS
@@ -110,13 +116,7 @@ def test_drawn_cells_need_not_be_whole_more_often_than_the_learned_ones():
 
 def test_a_width_at_which_next_to_none_is_whole_is_not_taken_for_alike():
     """Every second learned cell breaks; what is drawn near them does so unless it is very near."""
-
-    def judge(code: np.ndarray) -> dict[str, float] | None:
-        distance = ((LATENTS - code) ** 2).sum(axis=1)
-        near = nearest(code) < 0.07 * SPREAD
-        return plain(code) if near and distance.argmin() % 2 else None
-
-    sampling, found = calibrate(LATENTS, judge, seed=0)
+    sampling, found = calibrate(LATENTS, breaking_each(2), seed=0)
     assert sampling.strategy == "neighbourhood"
     assert found["neighbourhood"]["width"] == 0.05
     assert found["neighbourhood"]["p"]
