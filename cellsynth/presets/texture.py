@@ -170,6 +170,11 @@ class TextureRecipe(StrictModel):
     )
     feature_weight: float = Field(10.0, ge=0, description="Weight of feature matching")
     l1_weight: float = Field(5.0, ge=0, description="Weight of the mean absolute difference")
+    noise_weight: float = Field(
+        10.0,
+        ge=0,
+        description="Weight of how much weaker or stronger than the images' the noise is",
+    )
     perceptual_weight: float = Field(
         10.0, ge=0, description="Weight of the perceptual term, where its weights file is given"
     )

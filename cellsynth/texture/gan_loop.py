@@ -23,7 +23,14 @@ from torch import Tensor, nn
 
 from cellsynth.presets.texture import GeneratorSpec, Intensities, TextureRecipe
 from cellsynth.texture.intensities import to_range
-from cellsynth.texture.losses import Perceptual, averaged_l1, feature_matching, least_squares
+from cellsynth.texture.losses import (
+    Perceptual,
+    averaged_l1,
+    feature_matching,
+    fine,
+    least_squares,
+    noise_difference,
+)
 from cellsynth.texture.networks import (
     Discriminators,
     Generator,
@@ -42,7 +49,8 @@ __all__ = ["GanReport", "GanTrainer", "least_side", "rate_factor"]
 # A step of the default size takes 10 to 20 % less time so, on a CPU.
 LAYOUT = torch.channels_last
 MOMENTS = (0.5, 0.999)  # Adam's, as published
-GAIN_EXAMPLES = 16
+EXAMPLES = 16  # crops of images whose detail and noise are measured
+LEAST_NOISE = 1e-3
 WARMUP_STEPS = 100  # in which rates rise, at the beginning and once normalisation is frozen
 
 
@@ -55,8 +63,8 @@ class GanReport:
         seconds: Time spent in steps.
         share: Share of the training that is done.
         losses: ``judges`` (of the discriminators; 0.5 a scale where they cannot tell), ``fooled``
-            (of the generator), ``features``, ``l1`` and, where there is one, ``perceptual``, each
-            before it is weighted.
+            (of the generator), ``features``, ``l1`` and, where there are such, ``noise`` and
+            ``perceptual``, each before it is weighted.
     """
 
     step: int
@@ -115,7 +123,9 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
         self._perceptual = perceptual.to(self._device) if perceptual is not None else None
         self._side = min(recipe.crop, store.smallest_side)
         draw = torch.Generator().manual_seed(seed)
-        self.generator = build_generator(spec, inputs, generator=draw)
+        reals = torch.cat([self.example(i)[1] for i in range(EXAMPLES)])
+        noise = float(fine(reals).std().clamp(min=LEAST_NOISE))
+        self.generator = build_generator(spec, inputs, generator=draw, noise=noise)
         if start is not None:
             self.generator.load_state_dict(dict(start))
         self.generator.to(self._device, memory_format=LAYOUT)  # type: ignore[call-overload]
@@ -125,7 +135,7 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
             recipe.discriminator_channels,
             recipe.discriminator_layers,
             recipe.scales,
-            detail_gain=self._measured_gain(),
+            detail_gain=float(1 / detail(reals).std().clamp(min=1e-3)),
             generator=draw,
         )
         self.judges.to(self._device, memory_format=LAYOUT)  # type: ignore[call-overload]
@@ -226,9 +236,9 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
             noise = conditions[:, conditions.shape[1] - self._noise :, ::2, ::2]
             seen = halved(conditions[:, : conditions.shape[1] - self._noise])
             conditions, real = torch.cat([seen, noise], dim=1), halved(real)
-            made = self.generator.coarse(conditions)
+            made, still = self.generator.coarse(conditions)
         else:
-            made = self.generator(conditions)
+            made, still = self.generator.noisy(conditions)
         shown = conditions[:, self._judged]
 
         theirs = self.judges(shown, real)
@@ -244,6 +254,9 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
             "features": (recipe.feature_weight, feature_matching(theirs, ours, recipe.window)),
             "l1": (recipe.l1_weight, averaged_l1(real, made, recipe.window)),
         }
+        if still is not None:
+            term = noise_difference(real, made - still, recipe.window)
+            losses["noise"] = (recipe.noise_weight, term)
         if self._perceptual is not None:
             term = self._perceptual(real, made)
             losses["perceptual"] = (recipe.perceptual_weight, term)
@@ -269,11 +282,6 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
             torch.from_numpy(x).to(self._device, memory_format=LAYOUT) for x in (seen, real)
         )
         return conditions, images
-
-    def _measured_gain(self) -> float:
-        """Factor that brings the detail of real images to a standard deviation of 1."""
-        reals = torch.cat([self.example(i)[1] for i in range(GAIN_EXAMPLES)])
-        return float(1 / detail(reals).std().clamp(min=1e-3))
 
     def _judged_channels(self, channels: int) -> list[int]:
         """Channels of the conditions that the discriminators see."""

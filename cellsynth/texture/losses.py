@@ -16,9 +16,19 @@ from torch.nn import functional
 
 from cellsynth.errors import FormatError, MissingError
 
-__all__ = ["Perceptual", "averaged_l1", "feature_matching", "least_squares"]
+__all__ = [
+    "Perceptual",
+    "averaged_l1",
+    "feature_matching",
+    "fine",
+    "least_squares",
+    "noise_difference",
+]
 
 Features = Sequence[Sequence[Tensor]]
+
+# The difference of two Laplacians; the root of the sum of its squares is 6.
+NOISE_MASK = ((1.0, -2.0, 1.0), (-2.0, 4.0, -2.0), (1.0, -2.0, 1.0))
 
 
 def least_squares(verdicts: Features, target: float) -> Tensor:
@@ -41,6 +51,24 @@ def averaged_l1(a: Tensor, b: Tensor, window: int) -> Tensor:
     if side > 1:
         difference = functional.avg_pool2d(difference, side, stride=max(1, side // 2))
     return difference.abs().mean()
+
+
+def fine(image: Tensor) -> Tensor:
+    """What of an image ``(n, 1, y, x)`` is too fine for a lens; of white noise as strong as that.
+
+    Source: Immerkær 1996, "Fast Noise Variance Estimation".
+    """
+    mask = image.new_tensor(NOISE_MASK)[None, None] / 6
+    return functional.conv2d(functional.pad(image, (1,) * 4, mode="replicate"), mask)
+
+
+def noise_difference(real: Tensor, noise: Tensor, window: int) -> Tensor:
+    """How far noise ``(n, 1, y, x)`` is from as strong as that of ``real``, over windows.
+
+    Discriminators are content with fine detail that is a function of the conditions. It then moves
+    with the cell, where a camera's noise is new in every frame.
+    """
+    return averaged_l1(fine(real).abs(), fine(noise).abs(), window)
 
 
 def feature_matching(real: Features, made: Features, window: int) -> Tensor:

@@ -10,7 +10,8 @@ Conditional GANs", sections 3.1 to 3.3 and the appendix on architectures.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -137,11 +138,13 @@ class _Head(nn.Module):
             nn.Conv2d(1, 1, NOISE_KERNEL, padding=NOISE_KERNEL // 2, bias=False) if noise else None
         )
 
-    def forward(self, features: Tensor, noise: Tensor | None) -> Tensor:
-        image = self.image(self.pad(features))
-        if self.kernel is not None and self.strength is not None and noise is not None:
-            image = image + functional.softplus(self.strength(features)) * self.kernel(noise)
-        return torch.tanh(image)
+    def forward(self, features: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The image with its noise, and what it would be without."""
+        expected = self.image(self.pad(features))
+        if self.kernel is None or self.strength is None or noise is None:
+            return torch.tanh(expected), None
+        noisy = expected + functional.softplus(self.strength(features)) * self.kernel(noise)
+        return torch.tanh(noisy), torch.tanh(expected)
 
 
 class Generator(nn.Module):
@@ -188,16 +191,38 @@ class Generator(nn.Module):
         Raises:
             ShapeError: Another number of channels.
         """
+        return self.noisy(conditions)[0]
+
+    def noisy(self, conditions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The image, and what it would be without its noise; None where it has none.
+
+        Raises:
+            ShapeError: Another number of channels.
+        """
+        return self._any_size(conditions, self._drawn)
+
+    def _any_size(
+        self, conditions: Tensor, draw: Callable[[Tensor], tuple[Tensor, Tensor | None]]
+    ) -> tuple[Tensor, Tensor | None]:
         if conditions.ndim != 4 or conditions.shape[1] != self.inputs:
             raise ShapeError(
                 f"generator: got conditions of shape {tuple(conditions.shape)}, expected "
                 f"(n, {self.inputs}, y, x)"
             )
         rows, columns = conditions.shape[-2:]
-        padded = _filled(conditions, self.step)
-        noise = padded[:, -1:] if self.spec.noise else None
-        image: Tensor = self.head(self.features(padded[:, : self.inputs - self.spec.noise]), noise)
-        return image[..., :rows, :columns]
+        image, still = draw(_filled(conditions, self.step))
+        return image[..., :rows, :columns], None if still is None else still[..., :rows, :columns]
+
+    def _parted(self, conditions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What is seen, and the noise."""
+        seen = conditions[:, : self.inputs - self.spec.noise]
+        return seen, conditions[:, -1:] if self.spec.noise else None
+
+    def _drawn(self, conditions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`noisy`; sides are multiples of the step."""
+        seen, noise = self._parted(conditions)
+        found: tuple[Tensor, Tensor | None] = self.head(self.features(seen), noise)
+        return found
 
     def features(self, conditions: Tensor) -> Tensor:
         """What the image is made of, ``(n, channels, y, x)``; sides are multiples of the step."""
@@ -226,27 +251,25 @@ class LocalEnhancer(Generator):
         self.reach = 2 * self.reach + 4 * spec.enhancer_blocks + 4
         self.step *= 2
 
-    def forward(self, conditions: Tensor) -> Tensor:
-        """As :meth:`Generator.forward`."""
-        if conditions.ndim != 4 or conditions.shape[1] != self.inputs:
-            return super().forward(conditions)  # which says what is wrong
-        rows, columns = conditions.shape[-2:]
-        padded = _filled(conditions, self.step)
-        seen = padded[:, : self.inputs - self.spec.noise]
-        coarse = self.features(halved(seen))
-        features = self.upper(self.lower(seen) + coarse)
-        noise = padded[:, -1:] if self.spec.noise else None
-        image: Tensor = self.fine(features, noise)
-        return image[..., :rows, :columns]
+    def coarse(self, conditions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`noisy`, by the global generator alone: conditions at half the size."""
+        return self._any_size(conditions, super()._drawn)
 
-    def coarse(self, conditions: Tensor) -> Tensor:
-        """The global generator's own image of conditions at half the size."""
-        found: Tensor = Generator.forward(self, conditions)
+    def _drawn(self, conditions: Tensor) -> tuple[Tensor, Tensor | None]:
+        seen, noise = self._parted(conditions)
+        coarse = self.features(halved(seen))
+        found: tuple[Tensor, Tensor | None] = self.fine(
+            self.upper(self.lower(seen) + coarse), noise
+        )
         return found
 
 
 def build_generator(
-    spec: GeneratorSpec, inputs: int, *, generator: torch.Generator | None = None
+    spec: GeneratorSpec,
+    inputs: int,
+    *,
+    generator: torch.Generator | None = None,
+    noise: float = 0.02,
 ) -> Generator:
     """A generator of that spec, its weights drawn as published: normal, deviation 0.02.
 
@@ -254,16 +277,17 @@ def build_generator(
         spec: Sizes.
         inputs: Channels of the conditions, the noise included.
         generator: Decides the draw; without one the weights stay as PyTorch draws them.
+        noise: Deviation of the noise that is drawn into images, above 0, where it begins.
     """
     made = LocalEnhancer(spec, inputs) if spec.enhancer else Generator(spec, inputs)
     if generator is not None:
-        draw_weights(made, generator)
+        draw_weights(made, generator, noise)
     return made
 
 
 @torch.no_grad()
-def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
-    """Weights from N(0, 0.02²), biases zero; noise starts white and weak."""
+def draw_weights(module: nn.Module, generator: torch.Generator, noise: float) -> None:
+    """Weights from N(0, 0.02²), biases zero; noise starts white, of that deviation."""
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
             part.weight.normal_(0.0, 0.02, generator=generator)
@@ -274,7 +298,7 @@ def draw_weights(module: nn.Module, generator: torch.Generator) -> None:
             part.kernel.weight.zero_()
             part.kernel.weight[..., NOISE_KERNEL // 2, NOISE_KERNEL // 2] = 1.0
             assert part.strength.bias is not None
-            part.strength.bias.fill_(-4.0)  # softplus(-4) is a hundredth of the range
+            part.strength.bias.fill_(math.log(math.expm1(noise)))  # whose softplus it is
 
 
 def freeze_norms(module: nn.Module, frozen: bool = True) -> None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from cellsynth.errors import InputError
 from cellsynth.presets.texture import GeneratorSpec, TextureRecipe
 from cellsynth.texture.gan_loop import GanReport, GanTrainer, rate_factor
-from cellsynth.texture.losses import Perceptual
+from cellsynth.texture.losses import Perceptual, fine
 from cellsynth.texture.networks import FrozenNorm
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 from cellsynth.texture.sheet import sheet_png, write_sheet
@@ -155,7 +155,7 @@ def test_it_learns_that_cells_are_bright(store: PairStore) -> None:
     learner = trainer(store, steps=120)
     told: list[GanReport] = []
     learner.run(on_step=told.append)
-    assert set(told[0].losses) == {"judges", "fooled", "features", "l1"}
+    assert set(told[0].losses) == {"judges", "fooled", "features", "l1", "noise"}
     assert told[-1].share == 1
     conditions, real = learner.example(0)
     with torch.no_grad():
@@ -163,6 +163,38 @@ def test_it_learns_that_cells_are_bright(store: PairStore) -> None:
     inside = conditions[:, :1] > 0
     assert made[inside].mean() > made[~inside].mean() + 0.5
     assert (made[inside].mean() - real[inside].mean()).abs() < 0.3
+
+
+def noise_share(learner: GanTrainer) -> float:
+    """How strong the generator's noise is, of the images'."""
+    conditions, real = learner.example(0)
+    with torch.no_grad():
+        made, still = learner.averaged().noisy(conditions)
+    assert still is not None
+    return float(fine(made - still).std() / fine(real).std())
+
+
+def test_noise_begins_as_strong_as_the_images_and_comes_back_to_that(store: PairStore) -> None:
+    first = trainer(store)
+    assert abs(noise_share(first) - 1) < 0.3
+    start = first.averaged().state_dict()
+    start["head.strength.bias"] -= 2
+    shares = []
+    for weight in (0.0, 100.0):
+        changes = {"noise_weight": weight, "learning_rate": 0.01, "average": 0.9}
+        learner = trainer(store, steps=120, start=start, recipe=RECIPE.model_copy(update=changes))
+        assert noise_share(learner) < 0.4
+        learner.run()
+        shares.append(noise_share(learner))
+    assert abs(shares[1] - 1) < 0.3, shares
+    assert abs(shares[0] - 1) > 0.4, shares
+
+
+def test_a_generator_without_noise_has_no_such_term(store: PairStore) -> None:
+    learner = trainer(store, spec=SPEC.model_copy(update={"noise": False}), inputs=4, steps=1)
+    told: list[GanReport] = []
+    learner.run(on_step=told.append)
+    assert set(told[0].losses) == {"judges", "fooled", "features", "l1"}
 
 
 def test_a_crop_of_background_does_no_harm(store: PairStore) -> None:

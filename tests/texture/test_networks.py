@@ -116,7 +116,7 @@ def test_every_parameter_gets_a_gradient() -> None:
 
 def test_the_coarse_part_of_an_enhancer_is_a_generator_of_half_the_size() -> None:
     enhancer = made(ENHANCED)
-    assert enhancer.coarse(torch.randn(1, 5, 16, 16)).shape == (1, 1, 16, 16)
+    assert enhancer.coarse(torch.randn(1, 5, 16, 16))[0].shape == (1, 1, 16, 16)
     assert enhancer.step == 4
 
 

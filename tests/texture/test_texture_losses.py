@@ -9,7 +9,13 @@ import torch
 from safetensors.torch import save_file
 
 from cellsynth.errors import FormatError, MissingError
-from cellsynth.texture.losses import Perceptual, averaged_l1, feature_matching, least_squares
+from cellsynth.texture.losses import (
+    Perceptual,
+    averaged_l1,
+    feature_matching,
+    least_squares,
+    noise_difference,
+)
 
 
 def test_least_squares() -> None:
@@ -36,6 +42,17 @@ def test_noise_is_no_difference_once_it_is_averaged() -> None:
     assert averaged_l1(a, b, 8) < apart / 6
     assert abs(averaged_l1(a, a + 0.5, 8) - 0.5) < 1e-5
     assert abs(averaged_l1(a, a + 0.5, 1000) - 0.5) < 1e-5
+
+
+def test_how_strong_noise_is_does_not_depend_on_what_it_lies_on() -> None:
+    draw = torch.Generator().manual_seed(0)
+    noise, other = (0.1 * torch.randn(1, 1, 256, 256, generator=draw) for _ in range(2))
+    x = torch.linspace(0, 6, 256)
+    image = noise + torch.sin(x) + torch.cos(2 * x)[:, None]
+    # Of a normal variable, the mean size is √(2/π) of its deviation.
+    assert abs(noise_difference(image, torch.zeros_like(noise), 256) / 0.0798 - 1) < 0.02
+    assert noise_difference(image, other, 256) < 0.002
+    assert abs(noise_difference(image, 3 * other, 256) / 0.16 - 1) < 0.03
 
 
 def vgg(path: Path, **changes: torch.Tensor) -> Path:
