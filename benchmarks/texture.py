@@ -50,17 +50,16 @@ from cellsynth.evaluation.textures import (
     sample_textures,
 )
 from cellsynth.field.threads import one_thread_each
-from cellsynth.formats.ctc import CTCSequence, read_ctc, write_ctc
-from cellsynth.formats.ctc_names import FOLDERS, frame_digits
+from cellsynth.formats.ctc import write_ctc
 from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.formats.tiff_reading import read_labels
-from cellsynth.geometry import Triple
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.catalogue import find_preset
 from cellsynth.texture.conditions import CONDITIONS, conditions_2d
 from cellsynth.texture.engines import GanEngine, Movie, load_generator
 from cellsynth.texture.frame_noise import frame_noise
-from cellsynth.texture.projection import project_image, project_labels
+from cellsynth.texture.pairs import PairSource, open_pairs
+from cellsynth.texture.projection import project_labels
 from cellsynth.texture.tiles import apply_generator
 
 SEED = 12345
@@ -78,29 +77,22 @@ class Frames:
     size_um: tuple[float, ...]
 
 
-def image_path(sequence: CTCSequence, t: int) -> Path:
-    folder = FOLDERS["images"].of(sequence.root, sequence.name)
-    return folder / FOLDERS["images"].file(t, frame_digits(sequence.n_frames))
-
-
 def textured(
     bundle: Bundle,
-    sequence: CTCSequence,
-    size_um: Triple | None,
+    source: PairSource,
+    number: int,
     frames: range,
     *,
     seed: int,
     fresh: bool,
 ) -> Frames:
-    """The same masks seen by the real microscope and by the generator.
+    """The same masks of a sequence seen by the real microscope and by the generator.
 
     Made are the images of ``frames``; of every one of them another with a new grain, if ``fresh``.
     """
     spec = bundle.preset.texture
-    size_um = size_um or sequence.voxel_size_um
-    if spec is None or size_um is None:
-        raise InputError("the preset has no texture, or the masks no voxel size: --voxel-size")
-    size = size_um[-len(sequence.shape) :]
+    assert spec is not None
+    sequence, size = source.masks[number], source.voxel_size_um
     engine = GanEngine(load_generator(bundle), spec)
     flat = spec.mode == "mip"
     movie = Movie(size, sequence.lineage or Lineage(()), seed, int(sequence.name), flat)
@@ -114,9 +106,9 @@ def textured(
         made = camera.image(t, labels, seen if flat else None)
         if t not in frames:
             continue
-        real = read_labels(image_path(sequence, t))
+        real = read_labels(source.images[number][t])
         found.labels.append(seen)
-        found.real.append(project_image(real) if deep else real)
+        found.real.append(source.projection(real) if deep else real)
         found.made.append(made)
         if not fresh:
             continue
@@ -135,16 +127,14 @@ def slices(images: list[NDArray[Any]], labels: list[NDArray[Any]]) -> Iterator[T
         yield from (Textured(image[z], cells[z]) for z in shown[::4])
 
 
-def real_frames(
-    root: Path, kind: str | None, every: int, flat: bool, without: range
-) -> list[Textured]:
+def real_frames(source: PairSource, every: int, without: range) -> list[Textured]:
     """Images of a set as they are, projected where the texture is of projections."""
     found: list[Textured] = []
-    for sequence in read_ctc(root, kind):
+    for sequence, images in zip(source.masks, source.images, strict=True):
         for t in [t for t in sorted(sequence.frame_paths) if t not in without][::every]:
-            labels, image = sequence.frame(t), read_labels(image_path(sequence, t))
-            if flat and labels.ndim == 3:
-                labels, image = project_labels(labels), project_image(image)
+            labels, image = sequence.frame(t), read_labels(images[t])
+            if source.mode == "mip" and labels.ndim == 3:
+                labels, image = project_labels(labels), source.projection(image)
             found += slices([image], [labels])
     return found
 
@@ -213,31 +203,32 @@ def look(given: argparse.Namespace) -> bool:
     bundle = find_preset(given.preset)
     spec = bundle.preset.texture
     assert spec is not None, "the preset has no texture"
-    flat = spec.mode == "mip"
-    sequences = read_ctc(given.real, given.kind)
+    sources = [
+        open_pairs(root, mode=spec.mode, kind=given.kind, voxel_size_um=given.voxel_size)
+        for root in (given.real, given.train or given.real)
+    ]
     movies = []
-    for sequence in sequences:
+    for number, sequence in enumerate(sources[0].masks):
         last = given.end or sequence.n_frames
         every = given.every if given.brief else 1
         frames = range(given.begin, last, every)
         movies.append(
             textured(
                 bundle,
-                sequence,
-                given.voxel_size,
+                sources[0],
+                number,
                 frames,
                 seed=given.seed,
                 fresh=not given.brief,
             )
         )
         print(f"sequence {sequence.name} textured", file=sys.stderr, flush=True)
-    source = given.train or given.real
     # What is compared fits no baseline, where the set has other frames.
-    others_left = source == given.real and (given.begin or given.end)
+    others_left = given.train in {None, given.real} and (given.begin or given.end)
     left = range(given.begin, given.end or sys.maxsize) if others_left else range(0)
-    train = real_frames(source, given.kind, given.every, flat, left)
+    train = real_frames(sources[1], given.every, left)
     if not train:
-        raise InputError(f"{source}: no frame is left to fit the baseline to")
+        raise InputError(f"{sources[1].root}: no frame is left to fit the baseline to")
     baseline = fit_mask_baseline(train[:: -(-len(train) // 64)])
     rng = np.random.default_rng(SEED)
     n = 1 if given.brief else given.every

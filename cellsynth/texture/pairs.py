@@ -7,8 +7,8 @@ made once, frame by frame, and kept on disk; a step of the training reads a few 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cellsynth.errors import FormatError, InputError, MissingError
 from cellsynth.formats.ctc import CTCSequence, read_ctc
 from cellsynth.formats.ctc_names import FOLDERS, list_folder, sequence_names
+from cellsynth.formats.manifest import find_manifest
 from cellsynth.formats.storage import storing, whole_file
 from cellsynth.formats.tiff_reading import read_header, read_labels, read_voxel_size_um
 from cellsynth.presets.texture import BackgroundSpec, BrightnessSpec, Condition, Mode
@@ -69,6 +70,7 @@ class PairSource:
         voxel_size_um: ``(z, y, x)``, or ``(y, x)`` for flat frames.
         dtype: Type of the images.
         every: Of a stack that is projected, every so-manieth plane of the image.
+        simulated: What the manifest says of the images, if a simulated microscope made them.
     """
 
     root: Path
@@ -78,6 +80,7 @@ class PairSource:
     voxel_size_um: tuple[float, ...]
     dtype: np.dtype[Any]
     every: int = 1
+    simulated: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_frames(self) -> int:
@@ -94,6 +97,10 @@ class PairSource:
     def depth_um(self) -> float | None:
         """Distance of slices, where the frames have any."""
         return self.voxel_size_um[0] if len(self.voxel_size_um) == 3 else None
+
+    def projection(self, stack: NDArray[Any]) -> NDArray[Any]:
+        """An image ``(y, x)`` of one ``(z, y, x)``, by the planes that a microscope sees."""
+        return project_image(stack[:: self.every])
 
     def cell_size_um(self) -> float:
         """Diameter of the median cell in the first frame that has cells, seen along z.
@@ -121,7 +128,6 @@ def open_pairs(
     kind: Kind | None = None,
     n_frames: int | None = None,
     voxel_size_um: tuple[float, float, float] | None = None,
-    z_step_um: float | None = None,
 ) -> PairSource:
     """Find images and masks; every header is read, so that bad data is refused before work begins.
 
@@ -131,7 +137,6 @@ def open_pairs(
         kind: Masks to use; by default those of TRA, else SEG, else ST.
         n_frames: Only the first so many frames of each sequence.
         voxel_size_um: ``(z, y, x)``, instead of what the files say; of flat frames y and x count.
-        z_step_um: How far apart the planes of an image are that is projected; by default all are.
 
     Raises:
         MissingError: No masks, no images, or a frame that lacks one of the two.
@@ -158,6 +163,8 @@ def open_pairs(
         raise InputError(f"{root}: images are flat, of shape {masks[0].shape}; --mode 3d needs z")
     size = voxel_size_um or _one_size(root, masks, images)
     projected = not flat and mode != "3d"
+    simulated = _simulated(root)
+    z_step_um = simulated.get("profile", {}).get("optics", {}).get("z_step_um")
     return PairSource(
         root=root,
         mode=mode or "mip",
@@ -166,7 +173,13 @@ def open_pairs(
         voxel_size_um=tuple(size[1:] if flat else size),
         dtype=dtype,
         every=planes_apart(z_step_um, size[0]) if projected and z_step_um else 1,
+        simulated=simulated,
     )
+
+
+def _simulated(root: Path) -> dict[str, Any]:
+    texture: dict[str, Any] = (find_manifest(root) or {}).get("texture") or {}
+    return texture if texture.get("engine") == "optics" else {}
 
 
 def _one_size(
@@ -473,7 +486,7 @@ def _pictured(
     """A frame as the generator sees it."""
     image = read_labels(path)
     if source.mode == "mip" and labels.ndim == 3:
-        labels, image = project_labels(labels), project_image(image[:: source.every])
+        labels, image = project_labels(labels), source.projection(image)
     return Pictured(masks.name, t, masks.lineage, labels, image)
 
 

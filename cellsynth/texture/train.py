@@ -7,15 +7,15 @@ so that it can be resumed, and goes when the preset is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
 from cellsynth.errors import InputError, InUseError, MissingError
-from cellsynth.formats.manifest import find_manifest, locked
+from cellsynth.formats.manifest import locked
 from cellsynth.formats.storage import REPLACES, remove
 from cellsynth.presets.base import Origin
 from cellsynth.presets.bundle import Bundle, check_free, write_bundle
@@ -184,16 +184,14 @@ def train_texture(
         raise InUseError(f"{work} holds an interrupted training; pass --resume or --overwrite")
     before = _texture_to_train_on(bundle, options)
     perceptual = Perceptual(options.perceptual) if options.perceptual else None
-    images = _simulated(data)
     source = open_pairs(
         data,
         mode=options.mode or (before.mode if before else None),
         kind=options.kind,
         n_frames=options.n_frames,
         voxel_size_um=options.voxel_size_um,
-        z_step_um=images.get("profile", {}).get("optics", {}).get("z_step_um"),
     )
-    settings, judged_grain = _settings(source, options, before, images)
+    settings, judged_grain = _settings(source, options, before)
     recipe = options.recipe.model_copy(
         update={"judged_grain": options.recipe.judged_grain or judged_grain}
     )
@@ -287,23 +285,16 @@ def _measured(spec: TextureSpec) -> tuple[Condition, ...]:
     return tuple(name for name in MEASURED if name in spec.conditions)
 
 
-def _simulated(data: Path) -> dict[str, Any]:
-    """What the manifest says of the images, if a simulated microscope made them."""
-    texture: dict[str, Any] = (find_manifest(data) or {}).get("texture") or {}
-    return texture if texture.get("engine") == "optics" else {}
-
-
 def _settings(
     source: PairSource,
     options: TextureTrainOptions,
     before: TextureSpec | None,
-    images: Mapping[str, Any],
 ) -> tuple[ConditionSettings, bool]:
     """How conditions are made, and whether the images were made with the very same grain.
 
     Flat masks do not tell how a cell turns, so that their grain is another one than the images'.
     """
-    fluorophore = images.get("profile", {}).get("fluorophore", {})
+    fluorophore = source.simulated.get("profile", {}).get("fluorophore", {})
     grain_um = options.grain_um or fluorophore.get("grain_um") or (before and before.grain_um)
     octaves = options.grain_octaves or fluorophore.get("grain_octaves")
     octaves = octaves or (before.grain_octaves if before else GRAIN_OCTAVES)
@@ -317,7 +308,7 @@ def _settings(
         reach_um=float(f"{reach_um:.4g}"),
         grain_um=float(f"{grain_um:.4g}"),
         grain_octaves=octaves,
-        seed=int(images.get("seed", options.seed)) if taught else options.seed,
+        seed=int(source.simulated.get("seed", options.seed)) if taught else options.seed,
         measured=_measured(before) if before else () if options.plain else MEASURED,
         required=before is not None,
     )

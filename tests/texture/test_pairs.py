@@ -11,6 +11,7 @@ from pairs_data import SIDE, counts_of, discs, write_bright_pairs, write_pairs
 
 from cellsynth.errors import FormatError, InputError, MissingError
 from cellsynth.formats.image_tiff import write_image
+from cellsynth.formats.manifest import FORMAT, write_manifest
 from cellsynth.texture import pairs
 from cellsynth.texture.pairs import ConditionSettings, PairStore, build_store, open_pairs
 
@@ -72,7 +73,10 @@ def test_3d_frames_as_projections_and_as_slices(tmp_path: Path) -> None:
     stack = tifffile.imread(root / "01" / "t000.tif")
     np.testing.assert_array_equal(image, stack.max(axis=0))
     # Voxels are 2 µm high: of planes 4 µm apart, every second one.
-    sparse = open_pairs(root, voxel_size_um=VOXEL, z_step_um=4.0)
+    optics = {"engine": "optics", "profile": {"optics": {"z_step_um": 4.0}}}
+    write_manifest(root, {"format": FORMAT, "sequences": {}, "texture": optics})
+    sparse = open_pairs(root, voxel_size_um=VOXEL)
+    assert sparse.every == 2
     build_store(tmp_path / "sparse", sparse, SETTINGS)
     image = np.load(tmp_path / "sparse" / "000000-image.npy")
     np.testing.assert_array_equal(image, stack[::2].max(axis=0))
