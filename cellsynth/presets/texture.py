@@ -119,6 +119,10 @@ class BrightnessSpec(StrictModel):
     memory: float = Field(
         0.0, ge=0, lt=1, description="Correlation of what changes, from a frame to the next"
     )
+    quantiles: Numbers = Field(
+        (),
+        description="What deviates of normal deviates -3 … 3, in even steps; none: it is normal",
+    )
     before: Numbers = Field(
         (), description="Change in a mother's last frames, in the very last one last"
     )

@@ -37,6 +37,8 @@ STEPS = 2  # of the map's grid to that width
 PULL = 1e-3  # weight of the frame's median, which fills in where cells lie close together
 VARIES = 0.1  # deviation of the map, in those of the noise, below which it is not worth a condition
 FAR = 4.0  # deviations at which a condition is cut
+# Robust deviations of the pixels beyond which one is no background: debris, a cell without a label.
+STRANGE = 5.0
 SIZES = 40  # sizes of areas that are tried
 # Nothing else of a sequence has this number, see :mod:`cellsynth.texture.microscope`.
 _FIELD = (1 << 16) + 3
@@ -72,7 +74,8 @@ def background_map(
     """The background of a frame, under cells too, where their surroundings tell it.
 
     Pixels at least ``reach_um`` from any cell count, or all outside cells where hardly any is that
-    far; they are averaged by a Gaussian whose standard deviation is ten pixels, in µm on all axes.
+    far; but none that differs much from their median. They are averaged by a Gaussian whose
+    standard deviation is ten pixels, in µm on all axes.
 
     Returns:
         None where cells leave no background.
@@ -85,6 +88,7 @@ def background_map(
         far = labels == 0
     if not far.any():
         return None
+    far &= _usual(image, far)
     pixels = image[far]
     width_um = WIDTH * voxel_size_um[-1]
     shape = tuple(
@@ -97,6 +101,14 @@ def background_map(
     share = gaussian_filter(resample_image(far, shape), width, mode="nearest")
     values = (light + PULL * float(np.median(pixels))) / (share + PULL)
     return BackgroundMap(sequence, frame, values, step, float(pixels.std(dtype=np.float64)))
+
+
+def _usual(image: NDArray[Any], which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where an image is not far from the median of some pixels, in deviations of a normal one."""
+    median = float(np.median(image[which]))
+    off = np.abs(image - np.float32(median))
+    deviation = 1.4826 * float(np.median(off[which]))
+    return off <= STRANGE * deviation if deviation else np.ones(which.shape, bool)
 
 
 def standard_background(

@@ -7,6 +7,9 @@ The logarithm of a cell's mean counts above the background is taken for a sum of
 - a normal deviation of the sequence, and one of the cell that its daughters inherit;
 - what changes from frame to frame: a normal process whose correlation falls by the same factor
   with every frame. A daughter goes on where her mother ended.
+
+Where many cells were seen, the sum of the deviations is then given the distribution that theirs
+has: often most cells are about as bright, and a few are far darker.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
+from scipy.special import ndtr
 
 from cellsynth.errors import InputError
 from cellsynth.formats.lineage import Lineage, Tracklet
@@ -43,6 +47,9 @@ STEEPEST = 10.0  # that a preset can hold
 LAGS = 15  # frames over which change is compared, at most
 FAINT = 0.01  # of the median cell: what is no brighter has no logarithm worth the name
 MEASURED = 0.9  # share of cells that must be brighter than that
+QUANTILES = 25  # of what deviates
+TAIL = 3.0  # the last ones, in deviations
+MANY = 30  # cells, each with its descendants, of which quantiles are told
 VARIES = 0.01  # deviation below which brightness tells nothing
 FAR = 4.0  # deviations at which a condition is cut
 # Keeps this stream apart from others that a seed and a sequence's number begin.
@@ -168,6 +175,7 @@ def fit_brightness(
         before=tuple(slopes[2:][: course.shape[1] // 2].tolist()),
         after=tuple(slopes[2:][course.shape[1] // 2 :].tolist()),
         **varied,
+        quantiles=_quantiles(lights, times, left),
     )
 
 
@@ -198,15 +206,25 @@ class BrightnessDraw:
         s = self._spec
         founder = self._times.ancestry(label)[0].label
         value = s.level + s.size_slope * (np.log(size) - s.size) + s.trend * (frame - s.middle)
-        value += s.between_sequences * self._of_sequence
-        value += s.between_cells * float(self._rng(founder).standard_normal())
-        value += s.changing * self._change(label, frame)
+        deviates = s.between_sequences * self._of_sequence
+        deviates += s.between_cells * float(self._rng(founder).standard_normal())
+        deviates += s.changing * self._change(label, frame)
+        value += self._distributed(deviates)
         left, since = self._times.ends(label, frame)
         if left is not None and left <= len(s.before):
             value += s.before[-left]
         if since is not None and since < len(s.after):
             value += s.after[since]
         return float(np.clip((value - s.mean) / s.deviation, s.lowest, s.highest))
+
+    def _distributed(self, deviates: float) -> float:
+        """What a normal deviation is in the distribution of the training cells."""
+        s = self._spec
+        total = float(np.hypot(np.hypot(s.between_sequences, s.between_cells), s.changing))
+        if not s.quantiles or not total:
+            return deviates
+        steps = np.linspace(-TAIL, TAIL, len(s.quantiles))
+        return float(np.interp(deviates / total, steps, s.quantiles))
 
     def _change(self, label: int, frame: int) -> float:
         """What changes, of unit variance."""
@@ -360,6 +378,19 @@ def _variances(
         "changing": float(np.sqrt(changing)),
         "memory": memory,
     }
+
+
+def _quantiles(
+    lights: Sequence[CellLight], times: Sequence[_Times], left: NDArray[np.float64]
+) -> tuple[float, ...]:
+    """What slopes leave, at the shares of normal deviates; none of few cells."""
+    founders = {
+        (x.sequence, time.ancestry(x.label)[0].label) for x, time in zip(lights, times, strict=True)
+    }
+    if len(founders) < MANY:
+        return ()
+    shares = ndtr(np.linspace(-TAIL, TAIL, QUANTILES))
+    return tuple(np.quantile(left, shares).tolist())
 
 
 def _change_and_memory(

@@ -55,6 +55,16 @@ def test_a_map_goes_through_cells_and_noise() -> None:
     assert np.abs(found.values - plain.values).max() < 5
 
 
+def test_debris_and_cells_without_a_label_are_no_background() -> None:
+    labels = np.zeros((SIDE, SIDE), np.uint16)
+    image = slope() + np.random.default_rng(0).normal(0, 8, labels.shape)
+    clean = measured(image, labels)
+    image[60:68, 20:26] += 2000
+    found = measured(image, labels)
+    assert np.abs(found.values - clean.values).max() < 5
+    assert found.noise == pytest.approx(clean.noise, rel=0.02)
+
+
 def test_no_background() -> None:
     full = np.ones((SIDE, SIDE), np.uint16)
     assert background_map("01", 0, full, slope(), PIXEL, 2.0) is None

@@ -104,6 +104,27 @@ def test_a_model_is_found_in_what_it_drew() -> None:
         assert getattr(found, name) == pytest.approx(getattr(wanted, name), rel=0.2), name
 
 
+def test_a_few_dark_cells_stay_a_few_dark_cells() -> None:
+    rng = np.random.default_rng(3)
+    cells = []
+    for label in range(1, 201):
+        own = 5 + 0.1 * rng.standard_normal() - (2 if label % 10 == 0 else 0)
+        for t in range(10):
+            counts = np.exp(own + 0.05 * rng.standard_normal())
+            cells.append(CellLight("01", t, label, np.exp(2.0), counts))
+    found = fit_brightness(cells, {"01": None})
+    drawn = np.log([cell.counts for cell in drawn_cells(found, together(200), 4)])
+    seen = np.log([cell.counts for cell in cells])
+    for share in (0.05, 0.25, 0.5, 0.75, 0.95):
+        assert np.quantile(drawn, share) == pytest.approx(np.quantile(seen, share), abs=0.1), share
+    normal = found.model_copy(update={"quantiles": ()})
+    drawn = np.log([cell.counts for cell in drawn_cells(normal, together(200), 1)])
+    assert np.quantile(drawn, 0.95) > np.quantile(seen, 0.95) + 0.15
+    # Of few cells a distribution is not known.
+    few = [cell for cell in cells if cell.label <= 29]
+    assert fit_brightness(few, {"01": None}).quantiles == ()
+
+
 def test_the_course_around_a_division_is_found_and_drawn() -> None:
     wanted = spec(before=(0.2, 0.5), after=(0.4, 0.1), between_sequences=0.1)
     cells = drawn_cells(wanted, DIVIDING, 8)
