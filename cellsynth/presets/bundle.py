@@ -181,7 +181,7 @@ def write_bundle(
         folder: Where it will lie. An empty folder may be there already.
         preset: Its ``files`` are filled here.
         tensors: As :func:`expected_tensors` has it for ``training.sequences`` sequences; any
-            floating-point type, stored as float32.
+            floating-point type, stored as float32, or as float16 where that loses nothing.
         card: Markdown.
         evaluation: Plain numbers, texts, lists and dicts; NaN is refused.
         preview: PNG.

@@ -108,7 +108,9 @@ def expected_texture(spec: TextureSpec) -> dict[str, tuple[int, ...]]:
 def encode_tensors(
     tensors: Mapping[str, NDArray[np.floating]], expected: Mapping[str, tuple[int, ...]], where: str
 ) -> bytes:
-    """``tensors`` as safetensors bytes, float32; equal tensors give equal bytes.
+    """``tensors`` as safetensors bytes; equal tensors give equal bytes.
+
+    They are float32, or float16 where that loses nothing.
 
     Raises:
         BundleError: A name, shape, type or value that does not fit; begins with ``where``.
@@ -118,7 +120,14 @@ def encode_tensors(
             raise BundleError(f"{where}: {name} must be floating point, got {tensor.dtype}")
     plain = {k: np.ascontiguousarray(v, dtype=np.float32) for k, v in sorted(tensors.items())}
     _check(plain, expected, where)
-    return safetensors.numpy.save(plain)
+    return safetensors.numpy.save({name: _shortened(plain[name]) for name in plain})
+
+
+def _shortened(tensor: NDArray[np.float32]) -> NDArray[np.floating]:
+    """In 16 bits, if these numbers are among those of 16 bits."""
+    with np.errstate(over="ignore"):
+        short = tensor.astype(np.float16)
+    return short if np.array_equal(short, tensor) else tensor
 
 
 def decode_tensors(data: bytes, expected: Mapping[str, tuple[int, ...]], where: str) -> Tensors:
@@ -166,8 +175,8 @@ def _check(
         tensor = found[name]
         if tensor.shape != shape:
             raise BundleError(f"{where}: {name} has shape {tensor.shape}, expected {shape}")
-        if tensor.dtype != np.float32:
-            raise BundleError(f"{where}: {name} is {tensor.dtype}, expected float32")
+        if tensor.dtype not in (np.float32, np.float16):
+            raise BundleError(f"{where}: {name} is {tensor.dtype}, expected float32 or float16")
         finite = np.isfinite(tensor)
         if not finite.all():
             place = tuple(map(int, np.argwhere(~finite)[0]))

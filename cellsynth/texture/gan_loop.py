@@ -202,9 +202,16 @@ class GanTrainer(Stepping[Mapping[str, float], GanReport]):
         self.step, self.seconds = progress.step, progress.seconds
 
     def averaged(self) -> Generator:
-        """The generator to use: averaged weights, frozen normalisation. A copy."""
+        """The generator to use: averaged weights, frozen normalisation. A copy.
+
+        Kernels are rounded to the 16 bits that a preset keeps of them.
+        """
         found = copy.deepcopy(self._average).eval()
         freeze_norms(found)
+        with torch.no_grad():
+            for parameter in found.parameters():
+                if parameter.ndim > 1:
+                    parameter.copy_(parameter.half())
         return found
 
     def example(self, i: int) -> tuple[Tensor, Tensor]:

@@ -185,12 +185,18 @@ class Trainer(Stepping[float, Report]):
         self.step, self.seconds = progress.step, progress.seconds
 
     def averaged(self) -> Decoder:
-        """The decoder to use: its weights averaged over steps where the recipe says so."""
+        """The decoder to use: its weights averaged over steps where the recipe says so.
+
+        Experts, which are many, are rounded to the 16 bits that a preset keeps of them.
+        """
         decoder = Decoder(self.decoder.spec).to(self.device)
         if self.recipe.average:
             decoder.load_state_dict(self._average)
         else:
             decoder.load_state_dict(self.decoder.state_dict())
+        with torch.no_grad():
+            for matrices in decoder.experts:
+                matrices.copy_(matrices.half())
         return decoder.requires_grad_(False)
 
     @torch.no_grad()

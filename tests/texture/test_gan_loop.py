@@ -148,6 +148,8 @@ def test_statistics_are_frozen_for_the_last_part(store: PairStore) -> None:
     assert torch.equal(seen[5][1], seen[9][1])
     norms = [m for m in learner.averaged().modules() if isinstance(m, FrozenNorm)]
     assert all(norm.frozen for norm in norms)
+    kernels = [p for p in learner.averaged().parameters() if p.ndim > 1]
+    assert all(torch.equal(kernel, kernel.half().float()) for kernel in kernels)
     assert torch.equal(norms[0].mean, seen[9][1])
 
 
