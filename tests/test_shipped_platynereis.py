@@ -48,5 +48,4 @@ def test_its_texture_shows_where_the_cell_is(tmp_path: Path) -> None:
     assert image.dtype == np.uint16
     assert mask_agreement(image, mask) > 0.9
     assert image[mask == 0].std() > 1
-    for words in ("Better than the blurred mask in all six", "changes too little"):
-        assert words in bundle.card()
+    assert "Better than the blurred mask in all six" in bundle.card()
