@@ -37,6 +37,7 @@ STEPS = 2  # of the map's grid to that width
 PULL = 1e-3  # weight of the frame's median, which fills in where cells lie close together
 VARIES = 0.1  # deviation of the map, in those of the noise, below which it is not worth a condition
 FAR = 4.0  # deviations at which a condition is cut
+RARE = 0.01  # share of the maps at either end, where it is cut too: a generator hardly knows them
 # Robust deviations of the pixels beyond which one is no background: debris, a cell without a label.
 STRANGE = 5.0
 SIZES = 40  # sizes of areas that are tried
@@ -122,7 +123,8 @@ def fit_background(maps: Iterable[BackgroundMap]) -> BackgroundSpec:
     """Describe the background of measured frames.
 
     Squared differences over the distance within frames give the field, what is left of the
-    variance is the sequences'. Where the field is as wide as the frames, both are much the same.
+    variance is the sequences', if there are several. Where the field is as wide as the frames,
+    both are much the same.
 
     Raises:
         InputError: There is no background, or it is so even that it tells nothing.
@@ -143,14 +145,16 @@ def fit_background(maps: Iterable[BackgroundMap]) -> BackgroundSpec:
     frames = np.array([x.frame for x in every], float)
     rest = max(total - trend**2 * float(frames.var()), 0.0)
     field, feature_um = _field(every, rest)
-    lowest = min(float(x.values.min()) for x in every)
-    highest = max(float(x.values.max()) for x in every)
+    values = np.concatenate([x.values.ravel() for x in every])
+    lowest, highest = (float(x) for x in np.quantile(values, (RARE, 1 - RARE)))
+    # Of a single sequence nothing is known of others.
+    alone = len({x.sequence for x in every}) == 1
     return BackgroundSpec(
         mean=mean,
         deviation=deviation,
-        lowest=max((lowest - mean) / deviation, -FAR),
-        highest=min((highest - mean) / deviation, FAR),
-        between_sequences=float(np.sqrt(max(rest - field, 0.0))),
+        lowest=min(max((lowest - mean) / deviation, -FAR), 0.0),
+        highest=max(min((highest - mean) / deviation, FAR), 0.0),
+        between_sequences=0.0 if alone else float(np.sqrt(max(rest - field, 0.0))),
         unevenness=float(np.sqrt(field)),
         feature_um=feature_um,
         middle=float(frames.mean()),

@@ -104,6 +104,20 @@ def test_levels_and_trends_alone() -> None:
     assert (found.trend, found.middle) == pytest.approx((-0.5, 4.5), abs=1e-3)
 
 
+def test_what_a_generator_hardly_knows_is_not_drawn() -> None:
+    rare = maps(spec(unevenness=5.0), 2)
+    rare[0].values[0, 0] += 200
+    values = np.concatenate([x.values.ravel() for x in rare])
+    found = fit_background(rare)
+    cuts = np.array([found.lowest, found.highest]) * found.deviation + found.mean
+    np.testing.assert_allclose(cuts, np.quantile(values, (0.01, 0.99)))
+
+
+def test_of_one_sequence_nothing_is_known_of_others() -> None:
+    assert fit_background(maps(spec(between_sequences=9.0), 4)).between_sequences > 3
+    assert fit_background(maps(spec(unevenness=5.0), 1)).between_sequences == 0
+
+
 def test_a_single_small_frame_is_enough() -> None:
     counts = np.array([[10.0, 14.0], [10.0, 14.0]], np.float32)
     found = fit_background([BackgroundMap("01", 0, counts, (1.0, 1.0), 1.0)])
