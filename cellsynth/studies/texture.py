@@ -330,8 +330,8 @@ STUDY = Study(
             kinds=(
                 TexturedKind(kind="celegans", preset="celegans", voxel_size_um=_SIZES["celegans"]),
             ),
-            sequences=6,
-            frames=8,
+            sequences=24,
+            frames=30,
         ),
         "paper": TextureSettings(
             kinds=(

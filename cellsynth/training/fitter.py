@@ -39,9 +39,10 @@ SCREEN = (8, 48)  # frames that starts are compared on, and points of each
 JUDGE = (30, 1024)  # the same for the last ones
 # Starts of one rotation that are refined at most, so that others get their turn.
 EACH = 4
-# Starts that have come this close are one: radians, and standard deviations of a whole code.
+# Starts that have come this close are one: radians, and the distance of two codes in standard
+# deviations of each number. Learned codes lie about 8 apart, starts for one place 1 or 2.
 NEAR_TURN = 0.1
-NEAR_CODE = 0.5
+NEAR_CODE = 3.0
 # A stage is over for a start when a step lowers its objective by less than this share.
 ENOUGH = 1e-4
 
@@ -67,7 +68,7 @@ class _Stage:
 STAGES = (
     _Stage(keep=16, frames=30, points=16, steps=10, soft=0.05),
     _Stage(keep=8, frames=30, points=48, steps=15, soft=0.01),
-    _Stage(keep=3, frames=30, points=256, steps=20, soft=0.005),
+    _Stage(keep=4, frames=30, points=256, steps=20, soft=0.005),
 )
 
 

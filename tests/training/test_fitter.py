@@ -216,3 +216,14 @@ def test_options_are_judged(options, message):
 def test_points_must_fit_each_other():
     with pytest.raises(ShapeError, match=r"sdf \(2, 4\).*expected \(f, p, 3\)"):
         Points(np.zeros((2, 5, 3)), np.zeros((2, 4)), np.zeros(2))
+
+
+def test_starts_on_their_way_to_one_place_are_one() -> None:
+    whitened = torch.zeros(4, 32)
+    whitened[1] = 1 / 32**0.5  # one deviation in all from the first
+    whitened[2] = 1.5  # another learned code
+    rotations = torch.eye(3).repeat(4, 1, 1)
+    rotations[3] = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    state = fitter_module._State(whitened, rotations)
+    assert fitter_module._distinct(state, 4).tolist() == [0, 2, 3]
+    assert fitter_module._distinct(state, 2).tolist() == [0, 2]
