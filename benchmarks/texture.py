@@ -55,7 +55,7 @@ from cellsynth.formats.lineage import Lineage, Tracklet
 from cellsynth.formats.tiff_reading import read_labels
 from cellsynth.presets.bundle import Bundle
 from cellsynth.presets.catalogue import find_preset
-from cellsynth.texture.conditions import CONDITIONS, conditions_2d
+from cellsynth.texture.conditions import CONDITIONS, MEASURED, conditions_2d
 from cellsynth.texture.engines import GanEngine, Movie, load_generator
 from cellsynth.texture.frame_noise import frame_noise
 from cellsynth.texture.pairs import PairSource, open_pairs
@@ -366,8 +366,10 @@ def large(given: argparse.Namespace) -> bool:
         image = tifffile.imread(root.with_name("set-mip") / "01/t000.tif")
     small = many_cells(given.small)
     grain = np.random.default_rng(1).standard_normal(small.shape, np.float32) * (small > 0)
-    seen = conditions_2d(small, grain.astype(np.float32), (pixel, pixel), spec.reach_um)
-    seen = seen[[CONDITIONS.index(name) for name in spec.conditions]]
+    told = conditions_2d(small, grain.astype(np.float32), (pixel, pixel), spec.reach_um)
+    middling = np.zeros((len(MEASURED), *small.shape), np.float32)
+    names = (*CONDITIONS, *MEASURED)
+    seen = np.concatenate([told, middling])[[names.index(name) for name in spec.conditions]]
     noise = None
     if spec.generator.noise:
         noise = frame_noise(small.shape, seed=0, sequence=1, frame=0)
