@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shipped import dice_made_again, textured_cell
+from shipped import dice_made_again
 
-from cellsynth.evaluation.coherence import mask_agreement
 from cellsynth.presets.bundle import read_bundle
 from cellsynth.shapes.phantoms import phantom_families
 
@@ -39,15 +38,6 @@ def test_what_the_card_says_is_what_was_measured() -> None:
     assert min(bundle.evaluation()["sampling"][strategy]["p"].values()) >= 0.1
     for words in ("No real cell", "small changes", "cellsynth phantom", "cellsynth train-preset"):
         assert words in bundle.card()
-
-
-def test_its_texture_shows_where_the_body_is(tmp_path: Path) -> None:
-    bundle = read_bundle(ROOT / "presets" / "a549")
-    image, mask = textured_cell(bundle, tmp_path, pixel_um=0.16)
-    assert image.dtype == np.uint16
-    assert mask_agreement(image, mask, body=2) > 0.85
-    assert image[mask == 0].std() > 1
-    assert "Better than the blurred mask in all six" in bundle.card()
 
 
 def test_it_is_small_enough_to_share() -> None:

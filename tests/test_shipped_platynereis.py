@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shipped import dice_made_again, textured_cell
+from shipped import dice_made_again
 
-from cellsynth.evaluation.coherence import mask_agreement
 from cellsynth.presets.bundle import read_bundle
 from cellsynth.shapes.phantoms import phantom_families
 
@@ -40,12 +39,3 @@ def test_what_the_card_says_is_what_was_measured() -> None:
     assert min(found["p"].values()) >= 0.1
     for words in ("No real cell", "cellsynth phantom", "cellsynth train-preset"):
         assert words in bundle.card()
-
-
-def test_its_texture_shows_where_the_cell_is(tmp_path: Path) -> None:
-    bundle = read_bundle(ROOT / "presets" / "platynereis")
-    image, mask = textured_cell(bundle, tmp_path, pixel_um=0.406)
-    assert image.dtype == np.uint16
-    assert mask_agreement(image, mask) > 0.9
-    assert image[mask == 0].std() > 1
-    assert "Better than the blurred mask in all six" in bundle.card()
